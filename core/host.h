@@ -1,0 +1,77 @@
+/* VirtualMachineHost: what a node's agent says of its hypervisor. */
+#ifndef DROVER_CORE_HOST_H
+#define DROVER_CORE_HOST_H
+
+#include "core/types.h"
+
+enum mount_health { MOUNT_UNKNOWN, MOUNT_HEALTHY, MOUNT_UNHEALTHY };
+const char *mount_health_name(enum mount_health h); /* "Unknown" "Healthy" "Unhealthy" */
+
+struct host_mount {
+        const char *pool; /* "default" */
+        const char *path, *fstype, *source;
+        enum mount_health health;
+        const char *reason;  /* a sentence when not healthy */
+        const char *identity; /* nonce of the pool's directory: equal on nodes that see the same one */
+        int64_t latency_us, free_bytes, free_inodes;
+        bool lock_arbitration; /* proved with the other nodes of the pool (OFD lock refused across nodes) */
+};
+
+enum domain_state {
+        DOMAIN_ABSENT,
+        DOMAIN_RUNNING,
+        DOMAIN_PAUSED,        /* by a user or by an I/O error: reason says */
+        DOMAIN_INCOMING,      /* receiving, or received and paused before its first resume */
+        DOMAIN_SHUTOFF,
+        DOMAIN_CRASHED,
+        DOMAIN_UNKNOWN
+};
+const char *domain_state_name(enum domain_state s); /* "Running" ... */
+enum domain_state domain_state_parse(const char *s);
+
+struct host_domain {
+        const char *uid, *ns, *name; /* of the VM */
+        int64_t epoch;               /* from the domain's metadata */
+        enum domain_state state;
+        const char *reason; /* "" or a sentence: why it could not start, why it stopped */
+        struct strs addresses;
+        const char *restarted_at; /* the spec.restartedAt that was carried out */
+        /* what it runs with: capacity counts this */
+        int64_t cores, memory;
+};
+
+struct host {
+        struct arena *arena;
+        struct meta meta; /* name is the node's */
+        struct {
+                int64_t cpus, memory;         /* of the machine; memory in bytes */
+                int64_t huge_2mi, huge_1gi;   /* free pages */
+                int64_t slots;                /* VMs at most, 0: no bound */
+                int64_t cpu_overcommit_percent; /* 100: none */
+                int64_t reserved_memory;      /* kept for the host itself */
+        } capacity;
+        struct {
+                int64_t cpus, memory; /* by all domains, also those Drover did not start */
+                int64_t domains;
+        } used;
+        struct strs cpu_models; /* usable by the hypervisor */
+        struct strs bridges;
+        struct strs machine_types;
+        const char *qemu_version, *libvirt_version; /* "7.2.0" */
+        const char *virt_type;                      /* "kvm" or "qemu" */
+        const char *migration_address;              /* IP for the memory stream */
+        const char *libvirt_uri;                    /* how peers reach it: qemu+tls://NAME/system */
+        int64_t resolve_ms;                         /* slowest look-up of a peer's or its own name; -1 unknown */
+        struct host_mount *mounts;
+        size_t nmounts;
+        struct host_domain *domains;
+        size_t ndomains;
+        struct conditions conditions; /* Ready (agent and libvirt), StorageHealthy */
+        int64_t outbound, inbound;    /* running migrations */
+};
+
+const struct host_mount *host_mount_of(const struct host *h, const char *pool); /* NULL when none */
+const struct host_domain *host_domain_of(const struct host *h, const char *vm_uid);
+bool host_has_cpu_model(const struct host *h, const char *model);
+
+#endif

@@ -1,0 +1,140 @@
+/* VirtualMachine, decoded. Units: memory in bytes, times as named. */
+#ifndef DROVER_CORE_VM_H
+#define DROVER_CORE_VM_H
+
+#include "base/json.h"
+#include "core/affinity.h"
+
+enum run_strategy { RUN_ALWAYS, RUN_RERUN_ON_FAILURE, RUN_HALTED, RUN_BAD };
+enum handover { HANDOVER_PROVEN, HANDOVER_FAST, HANDOVER_BAD };
+enum eviction { EVICTION_LIVE_MIGRATE, EVICTION_NONE, EVICTION_BAD };
+enum disk_kind { DISK_IMAGE, DISK_BLANK, DISK_PVC, DISK_BAD };
+
+struct vm_disk {
+        const char *name;
+        enum disk_kind kind;
+        const char *image; /* DISK_IMAGE: a VirtualMachineImage of the namespace */
+        int64_t size;      /* bytes; 0: the image's own */
+        const char *claim; /* DISK_PVC */
+        const char *pool;  /* "default" when not given */
+};
+struct vm_network {
+        const char *name;
+        const char *bridge; /* "br0" when not given */
+        const char *mac;    /* "": derived from the VM's uid and the index */
+        const char *model;  /* "virtio" when not given */
+};
+struct toleration {
+        const char *key, *op, *value, *effect; /* op "" means Equal */
+        int64_t seconds;                       /* -1: for ever */
+};
+struct tolerations {
+        struct toleration *v;
+        size_t n;
+};
+/* One required term of podAffinity or podAntiAffinity. */
+struct pod_term {
+        struct label_selector selector;
+        const char *topology_key;
+        struct strs namespaces; /* empty: the VM's own */
+};
+struct pod_terms {
+        struct pod_term *v;
+        size_t n;
+};
+
+/* The fields of PodSpec that place a VM. */
+struct placement {
+        const char *node_name;
+        struct kvs node_selector;
+        bool has_required; /* affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution */
+        struct node_selector required;
+        struct pod_terms pod_affinity, pod_anti_affinity; /* required ones */
+        struct tolerations tolerations;
+        const char *affinity_json;    /* spec.affinity as written, "" when absent: copied to pods */
+        const char *tolerations_json; /* likewise */
+        const char *spread_json;      /* topologySpreadConstraints, likewise */
+        const char *priority_class;
+};
+
+/* What a running domain was started with; migrations use it, never the spec. */
+struct vm_shape {
+        int64_t cores;
+        const char *cpu_model; /* "": the default model of the cluster */
+        int64_t memory;
+        const char *huge_pages; /* "", "2Mi", "1Gi" */
+};
+
+struct vm_migration_policy {
+        int64_t max_downtime_ms;            /* 300 */
+        int64_t bandwidth_mibps;            /* 0: no limit of its own */
+        int64_t completion_timeout_s_per_gib; /* 800 */
+        bool auto_converge, post_copy;
+        enum handover handover;
+};
+
+enum vm_phase {
+        VM_PENDING,    /* wants to run, no pod yet or pod not bound */
+        VM_STARTING,   /* owned by a node whose agent is starting it */
+        VM_RUNNING,
+        VM_MIGRATING,
+        VM_STOPPING,
+        VM_HALTED,
+        VM_FAILED,
+        VM_UNKNOWN     /* the owner's agent is silent */
+};
+const char *vm_phase_name(enum vm_phase p); /* "Pending" ... */
+enum vm_phase vm_phase_parse(const char *s); /* VM_PENDING for "" */
+
+struct vm_owner {
+        const char *node; /* "": nobody */
+        int64_t epoch;    /* grows by one with each change of owner; 0 before the first */
+};
+
+struct vm {
+        struct arena *arena;
+        struct meta meta;
+        struct {
+                enum run_strategy run;
+                const char *run_text;    /* as written, "" when absent */
+                const char *restarted_at;
+                struct vm_shape shape;
+                struct vm_disk *disks;
+                size_t ndisks;
+                struct vm_network *networks;
+                size_t nnetworks;
+                const char *user_data, *network_data; /* cloudInit, "" when absent */
+                struct strs ssh_keys;
+                struct placement placement;
+                struct vm_migration_policy migration;
+                const char *handover_text;
+                enum eviction eviction;
+                const char *eviction_text;
+        } spec;
+        struct {
+                enum vm_phase phase;
+                int64_t observed_generation;
+                struct vm_owner owner;
+                const char *pod_name;
+                struct strs addresses;
+                bool has_running;
+                struct vm_shape running;
+                const char *restarted_at; /* the spec.restartedAt that was carried out */
+                struct conditions conditions;
+                struct {
+                        const char *name; /* "" when none is under way */
+                        const char *phase, *target;
+                        int64_t percent;
+                } migration;
+                const char *reason; /* why Failed or Pending, a sentence */
+        } status;
+};
+
+/* "namespace/name" in the arena. */
+const char *meta_key(struct arena *a, const struct meta *m);
+/* The MAC of network i: as given, else 52:54:00 and three bytes of a hash of the uid and i. */
+void vm_mac(const struct vm *vm, size_t i, char out[18]);
+/* The libvirt domain's name, "NAMESPACE_NAME" cut and hashed when over 64 bytes; its uuid is the VM's uid. */
+void vm_domain_name(const struct meta *m, char out[65]);
+
+#endif

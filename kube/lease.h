@@ -1,0 +1,31 @@
+/*
+ * Leader election on a coordination.k8s.io Lease (client-go tools/leaderelection semantics: the
+ * clock of other machines is not trusted, a lease counts as expired when it has not changed for
+ * its duration on OUR clock) and plain heartbeats on a Lease of one's own.
+ */
+#ifndef DROVER_KUBE_LEASE_H
+#define DROVER_KUBE_LEASE_H
+
+#include "base/mono.h"
+#include "kube/client.h"
+
+struct kube_election_config {
+        const char *ns, *name, *identity;
+        int64_t lease_ms, renew_ms, retry_ms; /* 15000, 10000, 2000 */
+};
+struct kube_election;
+/* All strings copied. The thread runs until stop. */
+must_check int kube_election_start(struct kube_client *c, const struct kube_election_config *cfg,
+                                   struct kube_election **out, struct err *e);
+/* True while we hold the lease and its renew deadline has not passed (checked against the clock now). */
+bool kube_election_leading(const struct kube_election *el);
+/* Blocks until leading (true) or stopped (false). */
+bool kube_election_wait(struct kube_election *el);
+/* Releases the lease when held, so that another can take over at once. */
+void kube_election_stop(struct kube_election *el);
+
+/* Creates or renews the Lease ns/name held by identity, now. */
+must_check int kube_lease_renew(struct kube_client *c, const char *ns, const char *name,
+                                const char *identity, int duration_s, struct err *e);
+
+#endif

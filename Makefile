@@ -1,0 +1,130 @@
+# Drover. `make help` lists what there is.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+# One tree of objects a flavour: release (hardened), asan (clang, address and undefined), tsan (clang).
+FLAVOUR ?= release
+B       := build$(if $(filter-out release,$(FLAVOUR)),/$(FLAVOUR))
+
+LIBS     := base core api kube http
+BINARIES := webhook extender migrator agent certs
+IMAGES   := $(BINARIES) handle
+
+WARN   := -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+          -Wformat=2 -Wvla
+COMMON := -std=c17 -D_GNU_SOURCE -I. -g $(WARN) -MMD -MP
+CC_release     := gcc
+CFLAGS_release := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 \
+                  -fcf-protection -fno-plt
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+CC_asan      := clang-14
+CFLAGS_asan  := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDFLAGS_asan := -fsanitize=address,undefined
+CC_tsan      := clang-14
+CFLAGS_tsan  := -O1 -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS_tsan := -fsanitize=thread
+
+CC      := $(CC_$(FLAVOUR))
+CFLAGS  := $(COMMON) $(CFLAGS_$(FLAVOUR))
+LDFLAGS := $(LDFLAGS_$(FLAVOUR))
+LDLIBS_base := -lcjson -lm
+LDLIBS_kube := -lcurl -lyaml
+LDLIBS_http := -lmicrohttpd -lgnutls
+LDLIBS      := $(LDLIBS_kube) $(LDLIBS_http) -lvirt-qemu -lvirt -lssl -lcrypto $(LDLIBS_base) -lpthread
+
+src   = $(wildcard $(1)/*.c)
+objs  = $(patsubst %.c,$(B)/obj/%.o,$(1))
+ARCH := $(foreach l,http kube api core base,$(B)/lib/lib$(l).a)
+
+.PHONY: all
+all: $(foreach b,$(IMAGES),$(B)/bin/drover-$(b))
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+define library
+$(B)/lib/lib$(1).a: $(call objs,$(call src,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	ar rcsD $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call library,$(l))))
+
+define binary
+$(B)/bin/drover-$(1): $(call objs,$(call src,$(1))) $(ARCH)
+	@mkdir -p $$(@D)
+	$(CC) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
+endef
+$(foreach b,$(BINARIES),$(eval $(call binary,$(b))))
+
+# The handle does nothing but wait: static, without any library of ours.
+$(B)/bin/drover-handle: handle/main.c Makefile
+	@mkdir -p $(@D)
+	gcc -std=c17 -D_GNU_SOURCE -O2 $(WARN) -static -Wl,-z,noexecstack -o $@ $<
+
+# --- unit tests: one program a file; a test of a binary's folder also links that folder but for main.c
+UNITS     := $(filter-out tests/unit/oom.c,$(call src,tests/unit))
+UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNITS))
+UNIT_COMMON := $(call objs,tests/unit/oom.c $(call src,tests/fake))
+folder_of   = $(filter $(BINARIES),$(firstword $(subst _, ,$(1))))
+shell_objs  = $(foreach f,$(call folder_of,$(1)),$(call objs,$(filter-out $(f)/main.c,$(call src,$(f)))))
+
+define unit
+$(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(UNIT_COMMON) $(call shell_objs,$(1)) $(ARCH)
+	@mkdir -p $$(@D)
+	$(CC) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc -o $$@ $$^ -lcmocka $(LDLIBS)
+endef
+$(foreach u,$(UNITS),$(eval $(call unit,$(patsubst tests/unit/%.c,%,$(u)))))
+
+.PHONY: unit-bins unit unit-plain unit-asan unit-tsan
+unit-bins: $(UNIT_BINS)
+unit-plain: unit-bins
+	@tests/run-unit $(FLAVOUR) $(UNIT_BINS)
+unit-asan:
+	@$(MAKE) --no-print-directory FLAVOUR=asan unit-plain
+unit-tsan:
+	@$(MAKE) --no-print-directory FLAVOUR=tsan unit-plain
+unit: unit-plain unit-asan unit-tsan
+
+# --- checks of the code itself
+FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/bench tests/lab,$(d)/*.[ch]))
+.PHONY: lint format
+lint: $(ARCH)
+	@scripts/lint $(FORMATTED)
+format:
+	clang-format-14 -i $(FORMATTED)
+
+# --- set-up, lab, demo, tests
+.PHONY: deps images lab-up down demo test e2e help clean
+deps:
+	@scripts/deps
+images: all
+	@images/build $(IMAGES)
+lab-up: NODES ?= 2
+lab-up: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory images
+	@NODES=$(NODES) tests/lab/up
+	@tests/lab/load-images
+	@scripts/deploy
+down:
+	@tests/lab/down
+demo: lab-up
+	@tests/e2e/demo
+test: deps
+	@tests/run-all
+e2e: lab-up
+	@tests/e2e/run
+clean:
+	rm -rf build/obj build/lib build/bin build/unit build/asan build/tsan build/images
+help:
+	@echo 'make demo              set everything up and watch a VM move'
+	@echo 'make test              set everything up and run all tests'
+	@echo 'make                   build the binaries into build/bin'
+	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
+	@echo 'make unit lint images format clean'
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,231 @@
+"""What the end-to-end programs need of the lab: kubectl, nodes, a session into a guest, a gap meter."""
+
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAB = ROOT / "build" / "lab"
+KUBECTL = LAB / "bin" / "kubectl"
+ENV = dict(os.environ, KUBECONFIG=str(LAB / "kubeconfig"))
+ECHO_PORT, BOOT_ID_PORT = 7, 7001
+GAP_INTERVAL = 0.005
+
+
+class Failed(Exception):
+    """An expectation that did not hold; the text is for a person."""
+
+
+def expect(condition, message):
+    if not condition:
+        raise Failed(message)
+
+
+def run(*args, stdin=None, check=True, timeout=120):
+    done = subprocess.run([str(a) for a in args], input=stdin, env=ENV, text=True,
+                          capture_output=True, timeout=timeout)
+    if check and done.returncode:
+        raise Failed(f"{' '.join(map(str, args))}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return done
+
+
+def kubectl(*args, **kw):
+    return run(KUBECTL, *args, **kw).stdout
+
+
+def get(kind, name=None, *args, namespace="default"):
+    """The object, or the list of items; None when there is no such object."""
+    words = ["get", kind] + ([name] if name else []) + ["-n", namespace, "-o", "json", *args]
+    done = run(KUBECTL, *words, check=False)
+    if done.returncode:
+        if "NotFound" in done.stderr:
+            return None
+        raise Failed(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+    found = json.loads(done.stdout)
+    return found if name else found["items"]
+
+
+def apply(obj, *args):
+    text = obj if isinstance(obj, str) else json.dumps(obj)
+    return run(KUBECTL, "apply", "-f", "-", *args, stdin=text)
+
+
+def patch(kind, name, body, *args):
+    return kubectl("patch", kind, name, "--type", "merge", "-p", json.dumps(body), *args)
+
+
+def at(obj, path, default=None):
+    """at(vm, 'status.owner.node')"""
+    for key in path.split("."):
+        if not isinstance(obj, dict) or key not in obj:
+            return default
+        obj = obj[key]
+    return obj
+
+
+def condition(obj, kind):
+    for c in at(obj, "status.conditions", []):
+        if c["type"] == kind:
+            return c
+    return {}
+
+
+def watch(kind, name, until, timeout, what, namespace="default"):
+    """Follows one object by `kubectl get --watch` until until(object) is true; returns the object."""
+    words = [str(KUBECTL), "get", kind, "-n", namespace, "--field-selector", f"metadata.name={name}",
+             "--watch", "-o", "json", "--output-watch-events"]
+    deadline = time.monotonic() + timeout
+    process = subprocess.Popen(words, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    decoder, text, last = json.JSONDecoder(), "", None
+    try:
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                raise Failed(f"{kind}/{name}: not {what} within {timeout} s; last seen: "
+                             f"{json.dumps(at(last, 'status', last))}")
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                raise Failed(f"{kind}/{name}: the watch ended before it was {what}")
+            text += chunk.decode()
+            while text.lstrip():
+                try:
+                    event, end = decoder.raw_decode(text.lstrip())
+                except ValueError:
+                    break
+                text = text.lstrip()[end:]
+                last = event["object"]
+                if until(None if event["type"] == "DELETED" else last):
+                    return last
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(probe, timeout, what, interval=0.1):
+    """Asks probe() until it gives something true: for what has no watch (files, processes, metrics)."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = probe()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise Failed(f"not {what} within {timeout} s")
+        time.sleep(interval)
+
+
+def node_exec(node, *args, check=True, timeout=60):
+    return run(ROOT / "tests" / "lab" / "node", node, *args, check=check, timeout=timeout).stdout
+
+
+def domains(node):
+    """Names of the running or paused domains on a node, as its libvirtd says."""
+    return node_exec(node, "virsh", "-q", "list", "--name").split()
+
+
+def mount_server(node):
+    """Pid of the FUSE server behind the node's pool."""
+    return int((LAB / node / "bindfs.pid").read_text())
+
+
+class HungMount:
+    """with HungMount('node2'): every access to that node's pool hangs."""
+
+    def __init__(self, node):
+        self.pid = mount_server(node)
+
+    def __enter__(self):
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        os.kill(self.pid, signal.SIGCONT)
+
+
+class Session:
+    """One TCP connection into the guest's echo service, kept for the whole of a test."""
+
+    def __init__(self, address):
+        self.address = address
+        self.socket = socket.create_connection((address, ECHO_PORT), timeout=30)
+        self.turns = 0
+
+    def say(self):
+        """A word there and back; any loss of the connection is an error."""
+        self.turns += 1
+        word = f"turn {self.turns}\n".encode()
+        self.socket.sendall(word)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            more = self.socket.recv(4096)
+            expect(more, "the guest closed the TCP session")
+            answer += more
+        expect(answer == word, f"the guest answered {answer!r} to {word!r}")
+
+    def close(self):
+        self.socket.close()
+
+
+def boot_id(address):
+    with socket.create_connection((address, BOOT_ID_PORT), timeout=30) as s:
+        text = b""
+        while more := s.recv(4096):
+            text += more
+    expect(len(text.strip()) == 36, f"no boot id from {address}: {text!r}")
+    return text.decode().strip()
+
+
+class GapMeter:
+    """ICMP echo to the guest each 5 ms; the longest time between two answers."""
+
+    def __init__(self, address):
+        self.address = address
+        self.longest = 0.0
+        self.replies = 0
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        wait_for(lambda: self.replies, 30, f"any echo from {self.address}", 0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+    def gap_ms(self):
+        return round(self.longest * 1000)
+
+    @staticmethod
+    def _checksum(data):
+        total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+        total = (total >> 16) + (total & 0xFFFF)
+        return ~(total + (total >> 16)) & 0xFFFF
+
+    def _run(self):
+        ident = os.getpid() & 0xFFFF
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+            last, due, sequence = None, time.monotonic(), 0
+            while not self.stopping.is_set():
+                now = time.monotonic()
+                if now >= due:
+                    sequence = (sequence + 1) & 0xFFFF
+                    head = struct.pack("!BBHHH", 8, 0, 0, ident, sequence)
+                    s.sendto(struct.pack("!BBHHH", 8, 0, self._checksum(head), ident, sequence),
+                             (self.address, 0))
+                    due = max(due + GAP_INTERVAL, now)
+                if not select.select([s], [], [], max(0, due - time.monotonic()))[0]:
+                    continue
+                data, peer = s.recvfrom(2048)
+                if peer[0] == self.address and data[20] == 0 and data[24:26] == struct.pack("!H", ident):
+                    now = time.monotonic()
+                    self.replies += 1
+                    if last is not None:
+                        self.longest = max(self.longest, now - last)
+                    last = now

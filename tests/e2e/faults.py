@@ -1,0 +1,65 @@
+"""An agent that loses libvirt or the API server says so, recovers, and touches no guest."""
+
+import os
+import signal
+
+import lab
+import scenario
+from lab import at, condition, expect
+
+
+def pid_of(node, name):
+    return int((lab.LAB / node / f"{name}.pid").read_text())
+
+
+def untouched(main_job):
+    main_job.session.say()
+    expect(lab.boot_id(main_job.address) == main_job.boot, "the guest was booted again")
+
+
+def libvirt_lost(main_job):
+    def step():
+        node = main_job.node
+        os.kill(pid_of(node, "libvirtd"), signal.SIGSTOP)
+        try:
+            host = lab.watch("vmhost", node, lambda h: h and condition(h, "Ready").get("status") == "False", 60,
+                             "not Ready for want of libvirt", namespace="")
+            untouched(main_job)
+        finally:
+            os.kill(pid_of(node, "libvirtd"), signal.SIGCONT)
+        lab.watch("vmhost", node, lambda h: h and condition(h, "Ready").get("status") == "True", 60, "Ready again",
+                  namespace="")
+        untouched(main_job)
+        vm = lab.watch("vm", "demo", scenario.running_at(node), 30, "Running still")
+        expect(len(scenario.handles()) == 1, "more than one pod")
+        return [f"{node}: {condition(host, 'Ready').get('reason')}: {condition(host, 'Ready').get('message')}",
+                f"then {at(vm, 'status.phase')}"]
+    return step
+
+
+def api_lost(main_job):
+    def step():
+        server = int((lab.LAB / "control-plane" / "kube-apiserver.pid").read_text())
+        os.kill(server, signal.SIGSTOP)
+        try:
+            # Longer than a lease of the agent lasts, so that everybody has noticed when it is back.
+            lab.wait_for(lambda: _silent(20), 40, "the time is over", 1)
+            untouched(main_job)
+        finally:
+            os.kill(server, signal.SIGCONT)
+        lab.wait_for(lambda: scenario.running_at(main_job.node)(lab.get("vm", "demo")), 60, "Running again")
+        untouched(main_job)
+        return main_job.migrate()
+    return step
+
+
+_began = {}
+
+
+def _silent(seconds):
+    import time
+    return time.monotonic() - _began.setdefault("api", time.monotonic()) > seconds
+
+
+def steps(main_job):
+    return [("agent loses libvirt", libvirt_lost(main_job)), ("API server lost", api_lost(main_job))]

@@ -1,0 +1,202 @@
+"""The main job, told once: `demo` shows it, `run` counts it. A step returns the lines worth reading."""
+
+import json
+import threading
+import time
+
+import lab
+from lab import at, condition, expect, get
+
+DEMO = (lab.ROOT / "examples" / "demo.yaml").read_text()
+NAMESPACE = "default"
+COMPONENTS = ("drover-webhook", "drover-extender", "drover-migrator")
+
+
+def running_at(node):
+    return lambda vm: (vm and at(vm, "status.phase") == "Running" and at(vm, "status.owner.node") == node
+                       and at(vm, "status.addresses"))
+
+
+def running(vm):
+    return vm and at(vm, "status.phase") == "Running" and at(vm, "status.addresses")
+
+
+def on_node(node):
+    """A patch that requires one node by its host-name label."""
+    return {"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [
+            {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}}}}}
+
+
+def other(node):
+    return "node1" if node == "node2" else "node2"
+
+
+def handles(vm="demo"):
+    """The VM's handle pods that are not on their way out."""
+    return [p for p in get("pods", None, "-l", f"drover.dev/vm={vm}") if not at(p, "metadata.deletionTimestamp")]
+
+
+def migrations(vm="demo"):
+    found = [m for m in get("virtualmachinemigrations") if at(m, "spec.vm") == vm]
+    return sorted(found, key=lambda m: at(m, "metadata.creationTimestamp"))
+
+
+class Progress(threading.Thread):
+    """Collects what a person with `kubectl get vm -w` would see, until stopped."""
+
+    def __init__(self, vm):
+        super().__init__(daemon=True)
+        self.vm, self.seen, self.stopping = vm, [], threading.Event()
+
+    def run(self):
+        while not self.stopping.is_set():
+            vm = get("vm", self.vm)
+            now = (at(vm, "status.phase"), at(vm, "status.migration.phase", ""), at(vm, "status.migration.percent", 0))
+            if not self.seen or self.seen[-1] != now:
+                self.seen.append(now)
+            self.stopping.wait(0.05)
+
+    def stop(self):
+        self.stopping.set()
+        self.join()
+        return self.seen
+
+
+class Scenario:
+    """State handed from step to step."""
+
+    def __init__(self):
+        self.node = self.address = self.boot = self.session = None
+
+    # each step: (title, method)
+    def steps(self):
+        return [
+            ("cluster up", self.cluster_up),
+            ("components Ready", self.components_ready),
+            ("an unhealthy mount refuses a node", self.unhealthy_mount),
+            ("VM applied", self.apply_vm),
+            ("the pod as the webhook changed it", self.mutated_pod),
+            ("VM Running", self.vm_running),
+            ("TCP session opened into the guest", self.open_session),
+            ("patched: live migration", self.migrate),
+            ("patched back", self.migrate),
+        ]
+
+    def cluster_up(self):
+        nodes = get("nodes", namespace="")
+        expect(len(nodes) >= 2, f"{len(nodes)} nodes")
+        lines = []
+        for n in nodes:
+            expect(condition(n, "Ready").get("status") == "True", f"{n['metadata']['name']} is not Ready")
+            lines.append(f"{n['metadata']['name']} Ready, kubelet {at(n, 'status.nodeInfo.kubeletVersion')}, "
+                         f"{at(n, 'status.nodeInfo.containerRuntimeVersion')}")
+        return lines
+
+    def components_ready(self):
+        for name in COMPONENTS:
+            lab.kubectl("rollout", "status", "-n", "drover-system", f"deployment/{name}", "--timeout=120s")
+        lab.kubectl("rollout", "status", "-n", "drover-system", "daemonset/drover-agent", "--timeout=120s")
+        for n in get("nodes", namespace=""):
+            name = n["metadata"]["name"]
+            lab.watch("vmhost", name, lambda h: h and condition(h, "Ready").get("status") == "True", 60, "Ready",
+                      namespace="")
+        pods = get("pods", namespace="drover-system")
+        return [f"{at(p, 'metadata.name')} on {at(p, 'spec.nodeName')}" for p in pods
+                if at(p, "status.phase") == "Running"]
+
+    def unhealthy_mount(self):
+        """node2's storage hangs; a VM that must be there is refused with a reason a person understands."""
+        vm = {"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachine",
+              "metadata": {"name": "refused", "namespace": NAMESPACE},
+              "spec": {"nodeName": "node2", "memory": {"guest": "128Mi"},
+                       "disks": [{"name": "root", "blank": {"size": "16Mi"}}]}}
+        with lab.HungMount("node2"):
+            lab.watch("vmhost", "node2", lambda h: any(m["health"] == "Unhealthy" for m in at(h, "status.mounts", [])),
+                      30, "seen as unhealthy", namespace="")
+            lab.apply(vm)
+            try:
+                pod = lab.wait_for(lambda: handles("refused"), 20, "made")[0]["metadata"]["name"]
+                said = lab.wait_for(lambda: self._why_pending(pod), 30, "refused by the scheduler")
+            finally:
+                lab.kubectl("delete", "vm", "refused", "--wait=false")
+        lab.watch("vmhost", "node2", lambda h: all(m["health"] == "Healthy" for m in at(h, "status.mounts", [])),
+                  30, "healthy again", namespace="")
+        lab.wait_for(lambda: get("vm", "refused") is None, 60, "deleted")
+        return [said]
+
+    @staticmethod
+    def _why_pending(pod):
+        text = lab.kubectl("describe", "pod", pod, "-n", NAMESPACE)
+        lines = [line.strip() for line in text.splitlines() if "FailedScheduling" in line and "node2" in line]
+        return lines[-1] if lines and "unhealthy" in lines[-1] else None
+
+    def apply_vm(self):
+        # The host may hold a guest of an earlier run that was not removed; begin anew.
+        lab.run(lab.KUBECTL, "delete", "vm", "demo", "--ignore-not-found", timeout=120)
+        return [lab.apply(DEMO).stdout.strip()]
+
+    def mutated_pod(self):
+        pod = lab.wait_for(handles, 20, "made")[0]
+        terms = at(pod, "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms")
+        resource = at(pod, "spec.containers")[0]["resources"].get("limits", {}).get("drover.dev/vm")
+        expect(terms, "the pod has no required node affinity")
+        expect(resource == "1", "the pod does not ask for drover.dev/vm")
+        return [f"{pod['metadata']['name']}: nodeSelectorTerms {json.dumps(terms)}", f"drover.dev/vm: {resource}"]
+
+    def vm_running(self):
+        vm = lab.watch("vm", "demo", running, 120, "Running with an address")
+        self.node, self.address = at(vm, "status.owner.node"), at(vm, "status.addresses")[0]
+        expect(lab.domains(self.node) == ["default_demo"], f"domains on {self.node}: {lab.domains(self.node)}")
+        console = lab.wait_for(lambda: self.console(), 60, "writing to its console")
+        return [lab.kubectl("get", "vm", "demo").rstrip(), f"console of demo on {self.node}: ", *console[-3:]]
+
+    def console(self):
+        text = lab.node_exec(self.node, "cat", "/var/log/libvirt/qemu/default_demo.console.log", check=False)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines if any("GUEST-UP" in line for line in lines) else None
+
+    def open_session(self):
+        self.session = lab.Session(self.address)
+        self.session.say()
+        self.boot = lab.boot_id(self.address)
+        return [f"{self.address} port {lab.ECHO_PORT}, guest boot id {self.boot}"]
+
+    def migrate(self, limit_ms=300):
+        source, target = self.node, other(self.node)
+        patch = on_node(target)
+        progress = Progress("demo")
+        progress.start()
+        began = time.monotonic()
+        with lab.GapMeter(self.address) as meter:
+            lab.patch("vm", "demo", patch)
+            lab.watch("vm", "demo", running_at(target), 120, f"Running on {target}")
+            took = time.monotonic() - began
+            lab.wait_for(lambda: len(handles()) == 1, 30, "down to one pod")
+        seen = progress.stop()
+        gap = meter.gap_ms()
+        self.session.say()
+        expect(lab.boot_id(self.address) == self.boot, "the guest was booted again")
+        expect(any(phase == "Migrating" for phase, _, _ in seen), f"phase Migrating was never shown: {seen}")
+        expect(handles()[0]["spec"]["nodeName"] == target, "the pod left is not the one on the target")
+        expect(lab.domains(source) == [], f"domains left on {source}: {lab.domains(source)}")
+        expect(lab.domains(target) == ["default_demo"], f"domains on {target}: {lab.domains(target)}")
+        expect(gap < limit_ms, f"longest gap {gap} ms, at most {limit_ms} ms allowed")
+        self.node = target
+        last = migrations()[-1]
+        return [f"kubectl patch vm demo --type merge -p '{json.dumps(patch)}'",
+                "seen: " + ", ".join(f"{p}{f' {m} {n}%' if m else ''}" for p, m, n in seen),
+                f"{source} -> {target} in {took:.1f} s, old pod gone; migration {last['metadata']['name']} "
+                f"{at(last, 'status.phase')}, {at(last, 'status.totalMs')} ms, guest paused {at(last, 'status.downtimeMs')} ms",
+                f"same TCP session, same boot id; longest gap {gap} ms at 5 ms interval ({meter.replies} echoes)",
+                f"figure migration_gap {gap} ms target <= {limit_ms} {'ok' if gap <= limit_ms else 'short'}"]
+
+    def delete_vm(self):
+        if self.session:
+            self.session.close()
+        lab.kubectl("delete", "vm", "demo", "--timeout=120s")
+        expect(not handles(), "a handle pod is left")
+        lab.wait_for(lambda: not migrations(), 30, "rid of its migrations")
+        for node in ("node1", "node2"):
+            expect(lab.domains(node) == [], f"domains left on {node}: {lab.domains(node)}")
+        expect(not list((lab.LAB / "pool" / "disks").glob("*/*")), "a disk is left in the pool")

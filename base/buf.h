@@ -17,6 +17,7 @@ struct buf {
         size_t cap;
         size_t limit;
         bool failed; /* an append did not fit or memory ran out */
+        int error;   /* the code of the append that failed */
 };
 
 /* An empty buffer that never holds more than `limit` bytes. Allocates nothing. */
@@ -31,8 +32,13 @@ int buf_add(struct buf *b, const void *data, size_t len);
 int buf_adds(struct buf *b, const char *s);
 int buf_addf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 
+/* The shortest decimal text that reads back as v, which must be finite. */
+int buf_add_num(struct buf *b, double v);
+
 /* Removes the first n (<= len) bytes. */
 void buf_drop(struct buf *b, size_t n);
+/* Shortens the contents to len (<= b->len) and forgets a failure: back to a mark after a failure. */
+void buf_cut(struct buf *b, size_t len);
 
 /* The contents as a C string, "" when empty; valid until the next change. */
 const char *buf_str(const struct buf *b);

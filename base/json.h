@@ -43,8 +43,9 @@ int64_t json_int(const struct json *obj, const char *key, int64_t dflt);
 bool json_bool(const struct json *obj, const char *key, bool dflt);
 /* The node's own value. */
 const char *json_string(const struct json *j); /* NULL unless a string */
-bool json_to_int(const struct json *j, int64_t *out); /* false unless an integer within 2^53 */
-bool json_to_num(const struct json *j, double *out);
+bool json_to_int(const struct json *j, int64_t *out); /* false unless an integer below 2^53 */
+bool json_to_num(const struct json *j, double *out);   /* false unless a finite number */
+bool json_is_true(const struct json *j);               /* the literal true and nothing else */
 
 size_t json_count(const struct json *j); /* members or elements, 0 for others */
 /* for (const struct json *c = json_first(j); c; c = json_next(c)) — array elements or members. */
@@ -56,7 +57,7 @@ const char *json_key(const struct json *c); /* a member's name, NULL for an arra
 struct json *json_new_object(void);
 struct json *json_new_array(void);
 struct json *json_new_string(const char *s);
-struct json *json_new_int(int64_t v);
+struct json *json_new_int(int64_t v); /* written exactly, even where json_to_int would not read it */
 struct json *json_new_num(double v);
 struct json *json_new_bool(bool v);
 struct json *json_new_null(void);
@@ -79,6 +80,8 @@ void json_remove(struct json *obj, const char *key);
 /* Writable view of a member or element, for trees the caller owns. */
 struct json *json_mut(struct json *obj, const char *key);
 
+/* Appends s as a JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
+int json_quote(struct buf *b, const char *s);
 /* Compact text appended to b: 0 or the buffer's error. */
 int json_print(const struct json *j, struct buf *b);
 /* Compact text as an arena string, NULL when out of memory. */

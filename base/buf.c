@@ -2,14 +2,16 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_CAP 256
+#define CAP_MIN 64
 
 struct buf buf_new(size_t limit)
 {
-        return (struct buf){.limit = limit};
+        /* one byte of every capacity is the NUL's */
+        return (struct buf){.limit = limit < SIZE_MAX ? limit : SIZE_MAX - 1};
 }
 
 void buf_free(struct buf *b)
@@ -20,34 +22,36 @@ void buf_free(struct buf *b)
 
 void buf_reset(struct buf *b)
 {
-        b->len = 0;
-        b->failed = false;
-        if (b->data)
-                b->data[0] = 0;
+        buf_cut(b, 0);
 }
 
-/* Room for `more` bytes and the final NUL. */
-static int reserve(struct buf *b, size_t more)
+static int fail(struct buf *b, int code)
 {
-        size_t need, cap;
-        char *p;
+        b->failed = true;
+        b->error = code;
+        return code;
+}
 
-        if (b->failed || b->len > b->limit || more > b->limit - b->len) {
-                b->failed = true;
-                return -E2BIG;
-        }
-        need = b->len + more + 1;
-        if (need <= b->cap)
+/* Makes room for n more bytes and the NUL. */
+static int reserve(struct buf *b, size_t n)
+{
+        if (b->failed)
+                return b->error;
+        if (n > b->limit - b->len)
+                return fail(b, -E2BIG);
+        if (b->len + n < b->cap)
                 return 0;
-        cap = b->cap ? b->cap : FIRST_CAP;
-        while (cap < need)
-                cap = cap > b->limit / 2 ? b->limit + 1 : cap * 2;
-        p = realloc(b->data, cap);
-        if (!p) {
-                b->failed = true;
-                return -ENOMEM;
-        }
-        b->data = p;
+        size_t cap = b->cap > SIZE_MAX / 2 ? SIZE_MAX : b->cap * 2;
+        if (cap < CAP_MIN)
+                cap = CAP_MIN;
+        if (cap < b->len + n + 1)
+                cap = b->len + n + 1;
+        if (cap > b->limit + 1)
+                cap = b->limit + 1;
+        char *data = realloc(b->data, cap);
+        if (!data)
+                return fail(b, -ENOMEM);
+        b->data = data;
         b->cap = cap;
         return 0;
 }
@@ -56,7 +60,7 @@ int buf_add(struct buf *b, const void *data, size_t len)
 {
         int rc = reserve(b, len);
 
-        if (rc)
+        if (rc < 0)
                 return rc;
         if (len)
                 memcpy(b->data + b->len, data, len);
@@ -73,31 +77,49 @@ int buf_adds(struct buf *b, const char *s)
 int buf_addf(struct buf *b, const char *fmt, ...)
 {
         va_list ap;
-        int len, rc;
 
         va_start(ap, fmt);
-        len = vsnprintf(NULL, 0, fmt, ap);
+        int n = vsnprintf(NULL, 0, fmt, ap);
         va_end(ap);
-        if (len < 0) {
-                b->failed = true;
-                return -EINVAL;
-        }
-        rc = reserve(b, (size_t)len);
-        if (rc)
+        if (n < 0)
+                return fail(b, -E2BIG);
+        int rc = reserve(b, (size_t)n);
+        if (rc < 0)
                 return rc;
         va_start(ap, fmt);
-        vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+        vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
         va_end(ap);
-        b->len += (size_t)len;
+        b->len += (size_t)n;
         return 0;
+}
+
+int buf_add_num(struct buf *b, double v)
+{
+        char text[32];
+
+        for (int digits = 15; digits <= 17; digits++) {
+                snprintf(text, sizeof(text), "%.*g", digits, v);
+                if (strtod(text, NULL) == v)
+                        break;
+        }
+        return buf_adds(b, text);
 }
 
 void buf_drop(struct buf *b, size_t n)
 {
-        if (!b->data)
+        if (n == 0)
                 return;
-        memmove(b->data, b->data + n, b->len - n + 1);
         b->len -= n;
+        memmove(b->data, b->data + n, b->len + 1);
+}
+
+void buf_cut(struct buf *b, size_t len)
+{
+        b->len = len;
+        if (b->data)
+                b->data[len] = 0;
+        b->failed = false;
+        b->error = 0;
 }
 
 const char *buf_str(const struct buf *b)

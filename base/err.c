@@ -4,62 +4,73 @@
 #include <stdio.h>
 #include <string.h>
 
-static void cut(char *msg, int n)
+/* Ends a message that did not fit with "...", without splitting a UTF-8 sequence. */
+static void cut(char *msg)
 {
-        if (n >= ERR_MSG_MAX)
-                memcpy(msg + ERR_MSG_MAX - 4, "...", 4);
+        size_t n = ERR_MSG_MAX - sizeof("...");
+
+        while (n > 0 && ((unsigned char)msg[n] & 0xC0) == 0x80)
+                n--;
+        memcpy(msg + n, "...", sizeof("..."));
 }
 
-static void format(struct err *e, const char *fmt, va_list ap)
+/* The new message may be made from the old one, so it is composed aside. */
+static int compose(struct err *e, int code, const char *tail, const char *fmt, va_list ap)
 {
-        cut(e->msg, vsnprintf(e->msg, sizeof(e->msg), fmt, ap));
+        char msg[ERR_MSG_MAX] = "";
+        int n = vsnprintf(msg, sizeof(msg), fmt, ap);
+        size_t len = n < 0 ? 0 : (size_t)n;
+
+        if (tail && len < sizeof(msg)) {
+                n = snprintf(msg + len, sizeof(msg) - len, ": %s", tail);
+                len += n < 0 ? 0 : (size_t)n;
+        }
+        if (len >= sizeof(msg))
+                cut(msg);
+        strcpy(e->msg, msg);
+        e->code = code;
+        return code;
 }
 
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
-        if (e) {
-                va_list ap;
+        va_list ap;
 
-                e->code = code;
-                e->http = 0;
-                va_start(ap, fmt);
-                format(e, fmt, ap);
-                va_end(ap);
-        }
+        if (code >= 0) /* a caller's slip must not turn a failure into a success */
+                code = -EIO;
+        if (!e)
+                return code;
+        va_start(ap, fmt);
+        compose(e, code, NULL, fmt, ap);
+        va_end(ap);
+        e->http = 0;
         return code;
 }
 
 int err_sys(struct err *e, int code, const char *fmt, ...)
 {
-        if (e) {
-                va_list ap;
-                size_t len;
+        va_list ap;
 
-                e->code = code;
-                e->http = 0;
-                va_start(ap, fmt);
-                format(e, fmt, ap);
-                va_end(ap);
-                len = strlen(e->msg);
-                cut(e->msg, (int)len + snprintf(e->msg + len, sizeof(e->msg) - len, ": %s",
-                                                strerrordesc_np(-code)));
-        }
+        if (code >= 0)
+                code = -EIO;
+        if (!e)
+                return code;
+        const char *text = strerrordesc_np(-code);
+        va_start(ap, fmt);
+        compose(e, code, text ? text : "unknown error", fmt, ap);
+        va_end(ap);
+        e->http = 0;
         return code;
 }
 
 int err_wrap(struct err *e, const char *fmt, ...)
 {
-        char inner[ERR_MSG_MAX];
         va_list ap;
-        size_t len;
 
         if (!e)
                 return -EIO;
-        memcpy(inner, e->msg, sizeof(inner));
         va_start(ap, fmt);
-        format(e, fmt, ap);
+        compose(e, e->code < 0 ? e->code : -EIO, e->msg, fmt, ap);
         va_end(ap);
-        len = strlen(e->msg);
-        cut(e->msg, (int)len + snprintf(e->msg + len, sizeof(e->msg) - len, ": %s", inner));
         return e->code;
 }

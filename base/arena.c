@@ -1,30 +1,45 @@
+/*
+ * A list of blocks; aligned objects fill a block from below, strings, which need no alignment,
+ * from above. The first block is part of the arena, so that a small object costs one allocation;
+ * a further one is half of what was taken before, so that at most a third lies unused.
+ */
 #include "base/arena.h"
 
+#include <stdalign.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_CHUNK 512 /* most cached objects are small and there are thousands */
-#define LAST_CHUNK  65536
+#define FIRST_BLOCK 448 /* with the headers half a KiB */
+#define BLOCK_MIN   512
+#define BLOCK_MAX   ((size_t)64 << 10)
+#define ALIGN       alignof(max_align_t)
 
-struct chunk {
-        struct chunk *next;
-        size_t used, size;
-        max_align_t data[];
+struct block {
+        struct block *next;
+        size_t lo, hi; /* data[lo..hi) is free */
+        alignas(ALIGN) char data[];
 };
 
 struct arena {
-        struct chunk *head;
-        size_t total, limit;
+        size_t room;  /* bytes that blocks may yet hold */
+        size_t taken; /* from the system */
+        struct block *head;
+        struct block first;
 };
 
 struct arena *arena_new(size_t limit)
 {
-        struct arena *a = calloc(1, sizeof(*a));
+        size_t size = limit < FIRST_BLOCK ? limit : FIRST_BLOCK;
+        struct arena *a = calloc(1, sizeof(*a) + size);
 
-        if (a)
-                a->limit = limit;
+        if (!a)
+                return NULL;
+        a->room = limit - size;
+        a->taken = sizeof(*a) + size;
+        a->head = &a->first;
+        a->first.hi = size;
         return a;
 }
 
@@ -32,103 +47,103 @@ void arena_free(struct arena *a)
 {
         if (!a)
                 return;
-        for (struct chunk *c = a->head, *next; c; c = next) {
-                next = c->next;
-                free(c);
+        for (struct block *b = a->head, *next; b != &a->first; b = next) {
+                next = b->next;
+                free(b);
         }
         free(a);
 }
 
-static struct chunk *grow(struct arena *a, size_t size)
+/* A block with at least `need` bytes becomes the head. */
+static struct block *grow(struct arena *a, size_t need)
 {
-        size_t want = a->head ? a->head->size * 2 : FIRST_CHUNK;
-        struct chunk *c;
+        size_t size = a->taken / 2;
 
-        if (want > LAST_CHUNK)
-                want = LAST_CHUNK;
-        if (want < size)
-                want = size;
-        if (a->total + want > a->limit)
-                want = size;
-        if (size > a->limit || a->total > a->limit - want)
+        if (need > a->room)
                 return NULL;
-        c = calloc(1, sizeof(*c) + want);
-        if (!c)
+        if (size < BLOCK_MIN)
+                size = BLOCK_MIN;
+        if (size > BLOCK_MAX)
+                size = BLOCK_MAX;
+        if (size > a->room)
+                size = a->room;
+        if (size < need)
+                size = need;
+        if (size > SIZE_MAX - sizeof(struct block))
                 return NULL;
-        c->size = want;
-        c->next = a->head;
-        a->head = c;
-        a->total += want;
-        return c;
+        struct block *b = calloc(1, sizeof(*b) + size);
+        if (!b)
+                return NULL;
+        b->hi = size;
+        b->next = a->head;
+        a->head = b;
+        a->room -= size;
+        a->taken += sizeof(*b) + size;
+        return b;
 }
 
-static void *take(struct arena *a, size_t size, size_t align)
+/* The block that has n bytes free. */
+static struct block *with_room(struct arena *a, size_t n)
 {
-        struct chunk *c = a->head;
-        size_t at;
-
-        if (size > SIZE_MAX / 2)
-                return NULL;
-        at = c ? (c->used + align - 1) & ~(align - 1) : 0;
-        if (!c || at > c->size || size > c->size - at) {
-                c = grow(a, size ? size : 1);
-                if (!c)
-                        return NULL;
-                at = 0;
-        }
-        c->used = at + size;
-        return (char *)c->data + at;
+        return n <= a->head->hi - a->head->lo ? a->head : grow(a, n);
 }
 
 void *arena_alloc(struct arena *a, size_t size)
 {
-        return take(a, size, _Alignof(max_align_t));
+        struct block *b = size <= SIZE_MAX - ALIGN ? with_room(a, size) : NULL;
+
+        if (!b)
+                return NULL;
+        void *p = b->data + b->lo;
+        size_t end = (b->lo + size + ALIGN - 1) / ALIGN * ALIGN;
+        b->lo = end < b->hi ? end : b->hi;
+        return p;
 }
 
 void *arena_array(struct arena *a, size_t n, size_t size)
 {
         size_t total;
 
-        if (__builtin_mul_overflow(n, size, &total))
+        return __builtin_mul_overflow(n, size, &total) ? NULL : arena_alloc(a, total);
+}
+
+/* Room for a string of n bytes and its NUL. */
+static char *string_alloc(struct arena *a, size_t n)
+{
+        struct block *b = with_room(a, n + 1);
+
+        if (!b)
                 return NULL;
-        return arena_alloc(a, total);
+        b->hi -= n + 1;
+        return b->data + b->hi;
 }
 
 char *arena_strdup(struct arena *a, const char *s)
 {
-        size_t len;
-        char *p;
-
         if (!s)
                 return NULL;
-        len = strlen(s) + 1;
-        p = take(a, len, 1);
-        if (p)
-                memcpy(p, s, len);
-        return p;
+        size_t n = strlen(s);
+        char *p = string_alloc(a, n);
+        return p ? memcpy(p, s, n + 1) : NULL;
 }
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
         va_list ap;
-        int len;
-        char *p;
 
         va_start(ap, fmt);
-        len = vsnprintf(NULL, 0, fmt, ap);
+        int n = vsnprintf(NULL, 0, fmt, ap);
         va_end(ap);
-        if (len < 0)
-                return NULL;
-        p = take(a, (size_t)len + 1, 1);
+        char *p = n < 0 ? NULL : string_alloc(a, (size_t)n);
         if (!p)
                 return NULL;
         va_start(ap, fmt);
-        vsnprintf(p, (size_t)len + 1, fmt, ap);
+        vsnprintf(p, (size_t)n + 1, fmt, ap);
         va_end(ap);
         return p;
 }
 
 size_t arena_size(const struct arena *a)
 {
-        return a->total;
+        return a->taken;
 }

@@ -47,14 +47,20 @@ void arena_free(struct arena *a)
 {
         if (!a)
                 return;
-        for (struct block *b = a->head, *next; b != &a->first; b = next) {
+        for (struct block *b = a->head, *next; b; b = next) {
                 next = b->next;
-                free(b);
+                if (b != &a->first)
+                        free(b);
         }
         free(a);
 }
 
-/* A block with at least `need` bytes becomes the head. */
+static size_t left(const struct block *b)
+{
+        return b->hi - b->lo;
+}
+
+/* A new block with at least `need` bytes. */
 static struct block *grow(struct arena *a, size_t need)
 {
         size_t size = a->taken / 2;
@@ -75,17 +81,19 @@ static struct block *grow(struct arena *a, size_t need)
         if (!b)
                 return NULL;
         b->hi = size;
-        b->next = a->head;
-        a->head = b;
         a->room -= size;
         a->taken += sizeof(*b) + size;
+        /* what has more left afterwards stays or comes in front */
+        struct block **at = size - need > left(a->head) ? &a->head : &a->head->next;
+        b->next = *at;
+        *at = b;
         return b;
 }
 
-/* The block that has n bytes free. */
+/* A block that has n bytes free. */
 static struct block *with_room(struct arena *a, size_t n)
 {
-        return n <= a->head->hi - a->head->lo ? a->head : grow(a, n);
+        return n <= left(a->head) ? a->head : grow(a, n);
 }
 
 void *arena_alloc(struct arena *a, size_t size)

@@ -14,6 +14,9 @@ static void cut(char *msg)
         memcpy(msg + n, "...", sizeof("..."));
 }
 
+static int compose(struct err *e, int code, const char *tail, const char *fmt, va_list ap)
+        printf_like(4, 0);
+
 /* The new message may be made from the old one, so it is composed aside. */
 static int compose(struct err *e, int code, const char *tail, const char *fmt, va_list ap)
 {

@@ -27,11 +27,13 @@ int64_t wall_us(void)
 void rfc3339_format(int64_t us, int micro, char out[RFC3339_MAX])
 {
         int64_t part = us % US;
+        time_t t = us / US;
         struct tm tm;
 
-        if (part < 0)
+        if (part < 0) {
                 part += US;
-        time_t t = (us - part) / US;
+                t--;
+        }
         gmtime_r(&t, &tm);
         size_t n = strftime(out, RFC3339_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
         if (micro)

@@ -6,6 +6,7 @@
 
 enum mount_health { MOUNT_UNKNOWN, MOUNT_HEALTHY, MOUNT_UNHEALTHY };
 const char *mount_health_name(enum mount_health h); /* "Unknown" "Healthy" "Unhealthy" */
+enum mount_health mount_health_parse(const char *s); /* MOUNT_UNKNOWN for other words */
 
 struct host_mount {
         const char *pool; /* "default" */
@@ -27,7 +28,7 @@ enum domain_state {
         DOMAIN_UNKNOWN
 };
 const char *domain_state_name(enum domain_state s); /* "Running" ... */
-enum domain_state domain_state_parse(const char *s);
+enum domain_state domain_state_parse(const char *s); /* DOMAIN_UNKNOWN for other words */
 
 struct host_domain {
         const char *uid, *ns, *name; /* of the VM */

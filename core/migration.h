@@ -21,13 +21,14 @@ enum mig_phase {
         MIG_PHASES
 };
 const char *mig_phase_name(enum mig_phase p);
-enum mig_phase mig_phase_parse(const char *s); /* MIG_PENDING for "" */
+enum mig_phase mig_phase_parse(const char *s); /* MIG_PENDING for "", MIG_UNKNOWN for other words */
 bool mig_finished(enum mig_phase p);
-/* The declared table of legal moves. */
+/* The declared table of legal moves: no phase is skipped, so each has its time in the journal. */
 bool mig_may_move(enum mig_phase from, enum mig_phase to);
 
 enum mig_reason { REASON_PLACEMENT, REASON_DRAIN, REASON_USER };
 const char *mig_reason_name(enum mig_reason r);
+enum mig_reason mig_reason_parse(const char *s); /* REASON_USER for other words */
 
 /* Written by the source agent. */
 enum transfer_state {
@@ -40,6 +41,7 @@ enum transfer_state {
         TRANSFER_LOST       /* the agent cannot say; recovery decides */
 };
 const char *transfer_state_name(enum transfer_state s);
+/* TRANSFER_NONE for "", TRANSFER_LOST for other words. */
 enum transfer_state transfer_state_parse(const char *s);
 
 struct transfer {

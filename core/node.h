@@ -18,6 +18,8 @@ struct node {
 };
 
 enum pod_phase { POD_PENDING, POD_RUNNING, POD_SUCCEEDED, POD_FAILED, POD_UNKNOWN };
+enum pod_phase pod_phase_parse(const char *s); /* POD_PENDING for "", POD_UNKNOWN for other words */
+const char *pod_phase_name(enum pod_phase p);
 struct pod {
         struct arena *arena;
         struct meta meta;

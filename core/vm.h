@@ -8,6 +8,13 @@
 enum run_strategy { RUN_ALWAYS, RUN_RERUN_ON_FAILURE, RUN_HALTED, RUN_BAD };
 enum handover { HANDOVER_PROVEN, HANDOVER_FAST, HANDOVER_BAD };
 enum eviction { EVICTION_LIVE_MIGRATE, EVICTION_NONE, EVICTION_BAD };
+/* "" parses as the default, the first value; what is none of the names as the _BAD one. */
+enum run_strategy run_strategy_parse(const char *s);
+const char *run_strategy_name(enum run_strategy r);
+enum handover handover_parse(const char *s);
+const char *handover_name(enum handover h);
+enum eviction eviction_parse(const char *s);
+const char *eviction_name(enum eviction v);
 enum disk_kind { DISK_IMAGE, DISK_BLANK, DISK_PVC, DISK_BAD };
 
 struct vm_disk {
@@ -84,7 +91,7 @@ enum vm_phase {
         VM_UNKNOWN     /* the owner's agent is silent */
 };
 const char *vm_phase_name(enum vm_phase p); /* "Pending" ... */
-enum vm_phase vm_phase_parse(const char *s); /* VM_PENDING for "" */
+enum vm_phase vm_phase_parse(const char *s); /* VM_PENDING for "", VM_UNKNOWN for other words */
 
 struct vm_owner {
         const char *node; /* "": nobody */
@@ -130,7 +137,7 @@ struct vm {
         } status;
 };
 
-/* "namespace/name" in the arena. */
+/* "namespace/name", or "name" of a cluster-scoped object, in the arena; NULL when out of memory. */
 const char *meta_key(struct arena *a, const struct meta *m);
 /* The MAC of network i: as given, else 52:54:00 and three bytes of a hash of the uid and i. */
 void vm_mac(const struct vm *vm, size_t i, char out[18]);

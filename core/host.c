@@ -1,0 +1,54 @@
+#include "core/host.h"
+
+#include "base/cleanup.h"
+#include "core/names.h"
+
+#include <string.h>
+
+static const char *const HEALTH[] = {"Unknown", "Healthy", "Unhealthy"};
+static const char *const DOMAINS[] = {"Absent",  "Running", "Paused", "Incoming",
+                                      "Shutoff", "Crashed", "Unknown"};
+
+_Static_assert(countof(HEALTH) == MOUNT_UNHEALTHY + 1, "a name each");
+_Static_assert(countof(DOMAINS) == DOMAIN_UNKNOWN + 1, "a name each");
+
+const char *mount_health_name(enum mount_health h)
+{
+        return name_at(HEALTH, countof(HEALTH), h);
+}
+
+enum mount_health mount_health_parse(const char *s)
+{
+        return name_index(HEALTH, countof(HEALTH), s, MOUNT_UNKNOWN);
+}
+
+const char *domain_state_name(enum domain_state s)
+{
+        return name_at(DOMAINS, countof(DOMAINS), s);
+}
+
+enum domain_state domain_state_parse(const char *s)
+{
+        return name_index(DOMAINS, countof(DOMAINS), s, DOMAIN_UNKNOWN);
+}
+
+const struct host_mount *host_mount_of(const struct host *h, const char *pool)
+{
+        for (size_t i = 0; i < h->nmounts; i++)
+                if (strcmp(h->mounts[i].pool, pool) == 0)
+                        return &h->mounts[i];
+        return NULL;
+}
+
+const struct host_domain *host_domain_of(const struct host *h, const char *vm_uid)
+{
+        for (size_t i = 0; i < h->ndomains; i++)
+                if (strcmp(h->domains[i].uid, vm_uid) == 0)
+                        return &h->domains[i];
+        return NULL;
+}
+
+bool host_has_cpu_model(const struct host *h, const char *model)
+{
+        return strs_has(&h->cpu_models, model);
+}

@@ -1,0 +1,111 @@
+#include "core/vm.h"
+
+#include "base/cleanup.h"
+#include "core/names.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DOMAIN_NAME_MAX 64
+#define DIGEST_LEN      17 /* "-" and 16 hex digits */
+
+static const char *const RUN[] = {"Always", "RerunOnFailure", "Halted"};
+static const char *const HANDOVER[] = {"Proven", "Fast"};
+static const char *const EVICTION[] = {"LiveMigrate", "None"};
+static const char *const PHASES[] = {"Pending",  "Starting", "Running", "Migrating",
+                                     "Stopping", "Halted",   "Failed",  "Unknown"};
+
+_Static_assert(countof(RUN) == RUN_BAD, "a name each");
+_Static_assert(countof(HANDOVER) == HANDOVER_BAD, "a name each");
+_Static_assert(countof(EVICTION) == EVICTION_BAD, "a name each");
+_Static_assert(countof(PHASES) == VM_UNKNOWN + 1, "a name each");
+
+enum run_strategy run_strategy_parse(const char *s)
+{
+        return *s ? name_index(RUN, countof(RUN), s, RUN_BAD) : RUN_ALWAYS;
+}
+
+const char *run_strategy_name(enum run_strategy r)
+{
+        return name_at(RUN, countof(RUN), r);
+}
+
+enum handover handover_parse(const char *s)
+{
+        return *s ? name_index(HANDOVER, countof(HANDOVER), s, HANDOVER_BAD) : HANDOVER_PROVEN;
+}
+
+const char *handover_name(enum handover h)
+{
+        return name_at(HANDOVER, countof(HANDOVER), h);
+}
+
+enum eviction eviction_parse(const char *s)
+{
+        return *s ? name_index(EVICTION, countof(EVICTION), s, EVICTION_BAD)
+                  : EVICTION_LIVE_MIGRATE;
+}
+
+const char *eviction_name(enum eviction v)
+{
+        return name_at(EVICTION, countof(EVICTION), v);
+}
+
+const char *vm_phase_name(enum vm_phase p)
+{
+        return name_at(PHASES, countof(PHASES), p);
+}
+
+enum vm_phase vm_phase_parse(const char *s)
+{
+        return *s ? name_index(PHASES, countof(PHASES), s, VM_UNKNOWN) : VM_PENDING;
+}
+
+const char *meta_key(struct arena *a, const struct meta *m)
+{
+        return arena_printf(a, "%s%s%s", m->ns, *m->ns ? "/" : "", m->name);
+}
+
+#define FNV_START 0xcbf29ce484222325U
+#define FNV_PRIME 0x100000001b3U
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t h, const char *s)
+{
+        for (; *s; s++)
+                h = (h ^ (unsigned char)*s) * FNV_PRIME;
+        return h;
+}
+
+/* Spreads the bits that FNV leaves in its low end. */
+static uint64_t mix(uint64_t h)
+{
+        h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdU;
+        h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53U;
+        return h ^ (h >> 33);
+}
+
+void vm_mac(const struct vm *vm, size_t i, char out[18])
+{
+        char index[24];
+
+        if (*vm->spec.networks[i].mac) {
+                snprintf(out, 18, "%.17s", vm->spec.networks[i].mac);
+                return;
+        }
+        snprintf(index, sizeof(index), "/%zu", i);
+        uint64_t h = mix(hash(hash(FNV_START, vm->meta.uid), index));
+        snprintf(out, 18, "52:54:00:%02x:%02x:%02x", (unsigned)(h >> 16 & 0xff),
+                 (unsigned)(h >> 8 & 0xff), (unsigned)(h & 0xff));
+}
+
+void vm_domain_name(const struct meta *m, char out[65])
+{
+        int n = snprintf(out, DOMAIN_NAME_MAX + 1, "%s_%s", m->ns, m->name);
+
+        if (n <= DOMAIN_NAME_MAX)
+                return;
+        uint64_t h = mix(hash(hash(hash(FNV_START, m->ns), "_"), m->name));
+        snprintf(out + DOMAIN_NAME_MAX - DIGEST_LEN, DIGEST_LEN + 1, "-%016" PRIx64, h);
+}

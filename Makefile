@@ -127,4 +127,4 @@ help:
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
 	@echo 'make unit lint images format clean'
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(wildcard $(foreach f,build build/asan build/tsan,$(f)/obj/*/*.d $(f)/obj/*/*/*.d))

@@ -26,6 +26,20 @@ struct option_row {
         bool *flag;       /* --name takes no value; in the environment "true", "1", "false", "0" */
 };
 
+#define OPTION_TEXT(n, e, v, h, var)                                                               \
+        {                                                                                          \
+                .name = (n), .env = (e), .value = (v), .help = (h), .text = (var)                  \
+        }
+#define OPTION_NUMBER(n, e, v, h, var, least, most)                                                \
+        {                                                                                          \
+                .name = (n), .env = (e), .value = (v), .help = (h), .number = (var),               \
+                .min = (least), .max = (most)                                                      \
+        }
+#define OPTION_FLAG(n, e, h, var)                                                                  \
+        {                                                                                          \
+                .name = (n), .env = (e), .help = (h), .flag = (var)                                \
+        }
+
 /*
  * 0, or 1 when --help was asked for (nothing was set then), or -EINVAL with a sentence that names
  * the flag or the variable. *operands (may be NULL: then none are allowed) becomes the index of the

@@ -17,15 +17,9 @@ static struct {
 } got;
 
 static const struct option_row rows[] = {
-        {.name = "name", .env = "OPT_NAME", .value = "NAME", .help = "who", .text = &got.name},
-        {.name = "port",
-         .env = "OPT_PORT",
-         .value = "PORT",
-         .help = "where",
-         .number = &got.port,
-         .min = 1,
-         .max = 65535},
-        {.name = "fast", .env = "OPT_FAST", .help = "how", .flag = &got.fast},
+        OPTION_TEXT("name", "OPT_NAME", "NAME", "who", &got.name),
+        OPTION_NUMBER("port", "OPT_PORT", "PORT", "where", &got.port, 1, 65535),
+        OPTION_FLAG("fast", "OPT_FAST", "how", &got.fast),
 };
 
 static int parse(struct err *e, int *operands, const char *const *words)

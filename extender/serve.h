@@ -1,0 +1,30 @@
+/* The extender's two verbs over HTTP (k8s.io/kube-scheduler/extender/v1), and its metrics. */
+#ifndef DROVER_EXTENDER_SERVE_H
+#define DROVER_EXTENDER_SERVE_H
+
+#include "base/metrics.h"
+#include "extender/fleet.h"
+#include "http/server.h"
+
+#define SERVE_BODY_MAX ((size_t)16 << 20) /* 500 whole Nodes are 5 to 8 MB */
+
+struct service {
+        struct fleet *fleet;
+        struct metric *filter_seconds, *filter_total, *refusals_total, *prioritize_seconds;
+        struct metric *known; /* gauge: objects in the picture, by kind */
+};
+/* Registers the metrics; once a process. */
+void service_init(struct service *s, struct fleet *fleet);
+/* Brings the gauges up to date. */
+void service_count(struct service *s);
+
+/*
+ * ctx is the service. What the scheduler should know comes as 200 with "Error", because it throws
+ * the body of any other status away; a body that is no ExtenderArgs at all is answered 400.
+ */
+void serve_filter(void *ctx, const struct http_request *req, struct http_reply *rep);
+void serve_prioritize(void *ctx, const struct http_request *req, struct http_reply *rep);
+
+extern const struct http_route SERVE_ROUTES[2];
+
+#endif

@@ -1,0 +1,46 @@
+/* What the agent is told: flags, or environment variables of the same meaning. */
+#ifndef DROVER_AGENT_CONFIG_H
+#define DROVER_AGENT_CONFIG_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AGENT_POOLS_MAX 16
+
+struct agent_pool {
+        const char *name, *path;
+};
+
+struct agent_config {
+        const char *node;
+        struct agent_pool pools[AGENT_POOLS_MAX];
+        size_t npools;
+        int64_t slots, cpu_overcommit_percent, reserved_memory;
+        const char *virt_type;         /* "auto", "kvm" or "qemu" */
+        const char *cpu_model;         /* "" picks by virt_type */
+        const char *emulator;          /* "" leaves it to libvirt */
+        const char *libvirt_uri;       /* of this node */
+        const char *libvirt_run;       /* where libvirtd keeps qemu/NAME.pid */
+        const char *console_dir;       /* on the node, as QEMU sees it */
+        const char *peer_uri;          /* template with one %s for the node's name */
+        const char *migration_address; /* "": the Node's InternalIP */
+        bool migration_tls;
+        int64_t stop_grace_s;      /* between asking a guest to shut down and insisting */
+        int64_t probe_deadline_ms; /* of a mount probe */
+        int64_t disk_deadline_s;   /* of qemu-img and genisoimage */
+        int64_t health_port;
+        const char *kubeconfig; /* NULL: in cluster, or $KUBECONFIG */
+        char *pools_text;       /* backs the pools' strings */
+};
+
+/* 0; 1 when help was asked for and printed; -EINVAL. Strings point into argv or the environment. */
+must_check int agent_config_parse(int argc, char **argv, struct agent_config *out, struct err *e);
+void agent_config_free(struct agent_config *c);
+
+/* The pool of that name, NULL when this node has none. */
+const struct agent_pool *agent_pool_of(const struct agent_config *c, const char *name);
+
+#endif

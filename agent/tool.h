@@ -1,0 +1,21 @@
+/*
+ * What the agent does on a pool's mount, each as a run of the agent's own binary in a child process
+ * (`drover-agent tool VERB ARGUMENT...`), because a mount may hang. The verbs print their result as
+ * one line, or one sentence about what went wrong and exit with 1.
+ *
+ *   probe POOL NODE            write, fsync and read back .drover/probe-NODE; statvfs; identity
+ *   blank FILE SIZE            an empty qcow2, unless FILE is there
+ *   clone FILE SIZE IMAGE      a qcow2 on top of IMAGE, unless FILE is there; SIZE 0: the image's
+ *   seed FILE FOLDER           an ISO 9660 volume "cidata" with FOLDER's files, written anew
+ *   remove FOLDER              the folder with the files in it; not there is fine
+ */
+#ifndef DROVER_AGENT_TOOL_H
+#define DROVER_AGENT_TOOL_H
+
+/* argv[0] is the verb. The exit code. */
+int agent_tool(int argc, char **argv);
+
+/* The file to run for a tool: /proc/self/exe; argv[1] must lead to agent_tool there. */
+#define AGENT_SELF "/proc/self/exe"
+
+#endif

@@ -1,9 +1,10 @@
 /*
- * HTTPS/1.1 server over libmicrohttpd (whose TLS is GnuTLS), with the
- * limits a component on a cluster network needs: connections in total and per address, header and
- * body size, request time. Serves /healthz, /readyz and /metrics by itself (the last as
- * application/openmetrics-text). Certificates are re-read from disk when they change, without a
- * restart and without failing a request.
+ * HTTPS/1.1 server over libmicrohttpd (whose TLS is GnuTLS), with the limits a component on a
+ * cluster network needs: connections in total and per address (three quarters of the total), header
+ * (64 KiB) and body size, body bytes held by all requests together (8 largest ones), request time.
+ * Serves /healthz, /readyz and /metrics by itself (the last as application/openmetrics-text).
+ * Certificates, keys and client CAs are re-read from disk within a second of their change, without
+ * a restart and without failing a request.
  */
 #ifndef DROVER_HTTP_SERVER_H
 #define DROVER_HTTP_SERVER_H
@@ -17,14 +18,21 @@
 struct http_server;
 
 struct http_config {
-        const char *address;        /* "0.0.0.0" or "::", NULL for both families */
-        uint16_t port;              /* 0 picks a free one, see http_server_port */
-        const char *cert, *key;     /* PEM files; both NULL: plain HTTP (tests and health ports only) */
-        const char *client_ca;      /* PEM file: require and verify a client certificate; NULL: do not */
-        unsigned threads;           /* worker threads, 0 means 2 */
-        unsigned max_connections;   /* 0 means 512 */
-        size_t max_body;            /* bytes of a request body, 0 means 8 MiB */
-        unsigned idle_seconds;      /* keep-alive idle, 0 means 120 (above kube's 90) */
+        const char *address;    /* "0.0.0.0" or "::", NULL for both families */
+        uint16_t port;          /* 0 picks a free one, see http_server_port */
+        const char *cert, *key; /* PEM files; both NULL: plain HTTP (tests and health ports only) */
+        const char *client_ca; /* PEM file: require and verify a client certificate; NULL: do not */
+        unsigned threads;      /* worker threads, 0 means 2 */
+        unsigned max_connections; /* 0 means 512 */
+        size_t max_body;          /* bytes of a request body, 0 means 8 MiB */
+        unsigned idle_seconds;    /* keep-alive idle, 0 means 120 (above kube's 90) */
+        unsigned request_seconds; /* a handshake, or a request from its first line to its answer; 0:
+                                     30 */
+        /*
+         * Told, with the server's ctx, when the certificate files changed and could not be used
+         * (the ones before stay in use). Once for each different reason. NULL: do not.
+         */
+        void (*trouble)(void *ctx, const struct err *e);
 };
 
 struct http_request {
@@ -57,8 +65,9 @@ uint16_t http_server_port(const struct http_server *s);
 void http_server_ready(struct http_server *s, bool ready);
 /*
  * Graceful end: /readyz turns 503 at once, requests go on being served for `linger_ms` (the time
- * the endpoints need to forget us, kubernetes#127335), then running ones are finished within
- * `drain_ms` and the server is freed.
+ * the endpoints need to forget us, kubernetes#127335), each with "Connection: close" so that
+ * clients turn to another replica, then running ones are finished within `drain_ms` and the server
+ * is freed. NULL is fine.
  */
 void http_server_stop(struct http_server *s, unsigned linger_ms, unsigned drain_ms);
 

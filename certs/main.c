@@ -1,0 +1,148 @@
+/*
+ * drover-certs ensure: makes and renews the certificates of Drover's components, then ends. Runs as
+ * a Job at installation and as a CronJob each day.
+ */
+#include "base/log.h"
+#include "base/mono.h"
+#include "base/options.h"
+#include "certs/ensure.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#define SECURE_HEAP     ((size_t)256 << 10)
+#define SECURE_HEAP_MIN 32
+#define HELP_MAX        8192
+#define ROWS            8
+
+struct settings {
+        const char *kubeconfig;
+        struct ensure_config ensure;
+};
+
+static void fill_rows(struct settings *s, struct option_row rows[ROWS])
+{
+        struct ensure_config *c = &s->ensure;
+        const struct option_row filled[ROWS] = {
+                OPTION_TEXT("kubeconfig", NULL, "FILE",
+                            "how to reach the API server; in a pod not needed", &s->kubeconfig),
+                OPTION_TEXT("namespace", "DROVER_NAMESPACE", "NAME", "where the Secrets are",
+                            &c->ns),
+                OPTION_TEXT("webhook-service", "DROVER_WEBHOOK_SERVICE", "NAME",
+                            "Service of the webhook", &c->webhook_service),
+                OPTION_TEXT("extender-service", "DROVER_EXTENDER_SERVICE", "NAME",
+                            "Service of the extender", &c->extender_service),
+                OPTION_TEXT("webhook-config", "DROVER_WEBHOOK_CONFIG", "NAME",
+                            "name of both webhook configurations", &c->webhook_config),
+                OPTION_NUMBER("ca-days", "DROVER_CA_DAYS", "N", "lifetime of the CA", &c->ca_days,
+                              1, 36500),
+                OPTION_NUMBER("serving-days", "DROVER_SERVING_DAYS", "N",
+                              "lifetime of serving certificates", &c->serving_days, 1, 3650),
+                OPTION_NUMBER("client-days", "DROVER_CLIENT_DAYS", "N",
+                              "lifetime of the scheduler's certificate", &c->client_days, 1, 3650),
+        };
+
+        memcpy(rows, filled, sizeof(filled));
+}
+
+/*
+ * Private keys pass through this process. No core dump and no debugger gets them, they stay out of
+ * swap, and every freed piece of memory, whoever freed it, is overwritten at once.
+ */
+static void guard_memory(void)
+{
+        const struct rlimit none = {0, 0};
+        struct rlimit locked;
+
+        mallopt(M_PERTURB, 0x5A);
+        setrlimit(RLIMIT_CORE, &none);
+        prctl(PR_SET_DUMPABLE, 0);
+        CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_MIN);
+        /* Under a limit the process would run out of memory: then only the secure heap is locked.
+         */
+        if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur == RLIM_INFINITY &&
+            mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
+                log_msg(LOG_WARN, "memory not locked as a whole", "error", strerror(errno), NULL);
+}
+
+static void on_report(void *ctx, const char *object, const char *why, const struct err *failure)
+{
+        size_t *written = ctx;
+
+        if (failure) {
+                log_err(failure, "not as it should be", "object", object, NULL);
+                return;
+        }
+        ++*written;
+        log_msg(LOG_INFO, "written", "object", object, "why", why, NULL);
+}
+
+static int ensure(const struct settings *s, struct err *e)
+{
+        struct kube_client *client = NULL;
+        struct kube_config kube = {0};
+        size_t written = 0;
+        int rc = kube_config_load(s->kubeconfig, NULL, &kube, e);
+
+        if (rc == 0)
+                rc = kube_client_new(&kube, "drover-certs", &client, e);
+        if (rc == 0) {
+                rc = ensure_all(client, &s->ensure, on_report, &written, e);
+                kube_client_free(client);
+        }
+        kube_config_free(&kube);
+        if (rc == 0 && written == 0)
+                log_msg(LOG_INFO, "all certificates are as they should be", NULL);
+        return rc;
+}
+
+static int print_help(const struct option_row rows[ROWS])
+{
+        autobuf struct buf b = buf_new(HELP_MAX);
+
+        return options_help(&b, "drover-certs ensure [FLAGS]",
+                            "Makes and renews the CA and the certificates of Drover's components "
+                            "and ends. Changes nothing that is as it should be.",
+                            rows, ROWS) < 0 ||
+                               fputs(buf_str(&b), stdout) < 0
+                       ? 1
+                       : 0;
+}
+
+int main(int argc, char **argv)
+{
+        struct settings s = {NULL,
+                             {.ns = "drover-system",
+                              .webhook_service = "drover-webhook",
+                              .extender_service = "drover-extender",
+                              .webhook_config = "drover",
+                              .ca_days = 3650,
+                              .serving_days = 90,
+                              .client_days = 365}};
+        struct option_row rows[ROWS];
+        bool verb = argc > 1 && strcmp(argv[1], "ensure") == 0;
+        struct err e;
+        int rc;
+
+        log_init("drover-certs");
+        fill_rows(&s, rows);
+        rc = options_parse(argc - verb, argv + verb, rows, ROWS, NULL, &e);
+        if (rc > 0)
+                return print_help(rows);
+        if (rc == 0 && !verb)
+                rc = err_set(&e, -EINVAL, "say what to do: drover-certs ensure, see --help");
+        if (rc == 0) {
+                guard_memory();
+                s.ensure.now_s = wall_us() / 1000000;
+                rc = ensure(&s, &e);
+        }
+        if (rc < 0)
+                log_err(&e, "cannot go on", NULL);
+        return rc < 0 ? 1 : 0;
+}

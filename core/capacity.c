@@ -26,6 +26,11 @@ static int64_t plus(int64_t a, int64_t b)
         return clamp(clamp(a) + clamp(b));
 }
 
+static int64_t minus(int64_t a, int64_t b)
+{
+        return clamp(clamp(a) - clamp(b));
+}
+
 static int64_t times(int64_t a, int64_t b)
 {
         int64_t out;
@@ -115,12 +120,12 @@ static int64_t cpus_total(const struct host *h)
 
 static int64_t cpus_free(const struct capacity_view *v)
 {
-        return plus(cpus_total(v->host), -plus(v->host->used.cpus, v->promised.cores));
+        return minus(cpus_total(v->host), plus(v->host->used.cpus, v->promised.cores));
 }
 
 static int64_t memory_total(const struct host *h)
 {
-        return plus(h->capacity.memory, -h->capacity.reserved_memory);
+        return minus(h->capacity.memory, h->capacity.reserved_memory);
 }
 
 /*
@@ -136,7 +141,7 @@ static int64_t memory_free(const struct capacity_view *v)
                 plus(times(h->capacity.huge_2mi, PAGE_2MI), times(h->capacity.huge_1gi, PAGE_1GI));
 
         taken = plus(plus(taken, huge), v->promised.memory);
-        return plus(memory_total(h), -taken);
+        return minus(memory_total(h), taken);
 }
 
 static int64_t at_least_0(int64_t v)
@@ -287,8 +292,8 @@ static bool short_of_huge_pages(const struct rule_args *r)
 {
         bool big = r->d->huge == HUGE_1GI;
         int64_t need = pages(r->d->memory, big ? PAGE_1GI : PAGE_2MI);
-        int64_t spare = big ? plus(r->v->host->capacity.huge_1gi, -r->v->promised.huge_1gi)
-                            : plus(r->v->host->capacity.huge_2mi, -r->v->promised.huge_2mi);
+        int64_t spare = big ? minus(r->v->host->capacity.huge_1gi, r->v->promised.huge_1gi)
+                            : minus(r->v->host->capacity.huge_2mi, r->v->promised.huge_2mi);
 
         if (r->d->huge == HUGE_NONE)
                 return false;
@@ -366,8 +371,8 @@ static int64_t share(int64_t part, int64_t whole)
 static int64_t room(const struct capacity_view *v, const struct capacity_demand *d)
 {
         int64_t cores = v->holds ? 0 : d->cores, memory = v->holds ? 0 : ordinary(d);
-        int64_t cpu = share(plus(cpus_free(v), -cores), cpus_total(v->host));
-        int64_t mem = share(plus(memory_free(v), -memory), memory_total(v->host));
+        int64_t cpu = share(minus(cpus_free(v), cores), cpus_total(v->host));
+        int64_t mem = share(minus(memory_free(v), memory), memory_total(v->host));
 
         return cpu < mem ? cpu : mem;
 }
@@ -379,7 +384,7 @@ int capacity_score(const struct capacity_view *v, const struct capacity_demand *
 
         if (!v->host)
                 return 0;
-        idle = plus(migration_slots, -plus(v->host->inbound, v->host->outbound));
+        idle = minus(migration_slots, plus(v->host->inbound, v->host->outbound));
         points = room(v, d);
         points = ROOM_POINTS * (policy == CAPACITY_PACK ? PERMILLE - points : points);
         points += SLOT_POINTS * share(idle, migration_slots);

@@ -13,8 +13,9 @@
 
 #include <stdbool.h>
 
-#define KUBE_OBJECT_MAX ((size_t)8 << 20) /* one object or one watch event; larger ones are an error */
-#define KUBE_LIST_PAGE  500
+#define KUBE_OBJECT_MAX                                                                            \
+        ((size_t)8 << 20) /* one object or one watch event; larger ones are an error */
+#define KUBE_LIST_PAGE 500
 
 struct kube_client;
 
@@ -82,7 +83,8 @@ struct kube_watch_config {
         const char *field_selector; /* NULL: none */
         void (*event)(void *ctx, enum kube_event type, const struct json *object);
         void (*synced)(void *ctx); /* after each complete list; may be NULL */
-        void (*error)(void *ctx, const struct err *e); /* each failure, before the backoff; may be NULL */
+        void (*error)(void *ctx,
+                      const struct err *e); /* each failure, before the backoff; may be NULL */
         void *ctx;
 };
 struct kube_watch;

@@ -13,13 +13,13 @@
 #include <stdbool.h>
 
 struct kube_config {
-        struct arena *arena;      /* owns the strings below */
-        const char *server;       /* "https://host:port", no trailing slash */
-        const char *ca_pem;       /* NULL: the system's */
+        struct arena *arena; /* owns the strings below */
+        const char *server;  /* "https://host:port", no trailing slash */
+        const char *ca_pem;  /* NULL: the system's */
         const char *cert_pem, *key_pem;
-        const char *token;        /* fixed bearer token */
-        const char *token_file;   /* re-read; wins over token */
-        const char *ns;           /* default namespace, never NULL */
+        const char *token;      /* fixed bearer token */
+        const char *token_file; /* re-read; wins over token */
+        const char *ns;         /* default namespace, never NULL */
         bool insecure;
 };
 

@@ -8,8 +8,8 @@ struct kube_event_about {
         const char *api_version, *kind, *ns, *name, *uid;
 };
 /*
- * Records an Event of core/v1; type "Normal" or "Warning". The name is derived from the object's uid,
- * the reason and the message, so that repeating one bumps its count instead of adding another.
+ * Records an Event of core/v1; type "Normal" or "Warning". The name is derived from the object's
+ * uid, the reason and the message, so that repeating one bumps its count instead of adding another.
  * Cluster-scoped objects record into "default".
  */
 must_check int kube_event_record(struct kube_client *c, const struct kube_event_about *about,

@@ -17,7 +17,8 @@ struct kube_election;
 /* All strings copied. The thread runs until stop. */
 must_check int kube_election_start(struct kube_client *c, const struct kube_election_config *cfg,
                                    struct kube_election **out, struct err *e);
-/* True while we hold the lease and its renew deadline has not passed (checked against the clock now). */
+/* True while we hold the lease and its renew deadline has not passed (checked against the clock
+ * now). */
 bool kube_election_leading(const struct kube_election *el);
 /* Blocks until leading (true) or stopped (false). */
 bool kube_election_wait(struct kube_election *el);

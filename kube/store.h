@@ -32,7 +32,8 @@ struct kube_store_hooks {
         void (*undecodable)(void *ctx, const char *key, const struct err *e);
         void *ctx;
 };
-struct kube_store *kube_store_new(const struct kube_store_type *type, const struct kube_store_hooks *hooks);
+struct kube_store *kube_store_new(const struct kube_store_type *type,
+                                  const struct kube_store_hooks *hooks);
 void kube_store_free(struct kube_store *s);
 
 /* The event callback of a kube_watch_config whose ctx is the store. */
@@ -56,7 +57,8 @@ struct kube_refs {
         size_t n;
 };
 must_check int kube_store_all(struct kube_store *s, struct kube_refs *out);
-must_check int kube_store_indexed(struct kube_store *s, const char *index_key, struct kube_refs *out);
+must_check int kube_store_indexed(struct kube_store *s, const char *index_key,
+                                  struct kube_refs *out);
 void kube_refs_put(struct kube_refs *r);
 #define autorefs cleanup(kube_refs_put)
 size_t kube_store_count(struct kube_store *s);

@@ -1,0 +1,62 @@
+#include "kube/status.h"
+
+#include <errno.h>
+
+int kube_status_code(int http, bool create)
+{
+        switch (http) {
+        case 401:
+                return -EPERM;
+        case 403:
+                return -EACCES;
+        case 404:
+                return -ENOENT;
+        case 409:
+                return create ? -EEXIST : -EAGAIN;
+        case 410:
+                return -ESTALE;
+        case 413:
+                return -E2BIG;
+        default:
+                if (kube_status_transient(http))
+                        return -EBUSY;
+                return http >= 400 && http < 500 ? -EINVAL : -EPROTO;
+        }
+}
+
+bool kube_status_transient(int http)
+{
+        return http == 429 || (http >= 500 && http <= 599);
+}
+
+static int fill(struct err *e, int code, int http, const struct json *status)
+{
+        const char *message = json_str(status, "message", "");
+
+        if (*message)
+                err_set(e, code, "%s", message);
+        else
+                err_set(e, code, "the API server answered HTTP %d", http);
+        if (e)
+                e->http = http;
+        return code;
+}
+
+int kube_status_error(struct err *e, int http, bool create, const char *body, size_t len)
+{
+        autojson struct json *status = NULL;
+        int code = kube_status_code(http, create);
+
+        if (json_parse(body, len, len, &status, NULL) < 0)
+                status = NULL;
+        return fill(e, code, http, status);
+}
+
+int kube_status_object(struct err *e, const struct json *status)
+{
+        int64_t http = json_int(status, "code", 500);
+
+        if (http < 300 || http > 599)
+                http = 500;
+        return fill(e, kube_status_code((int)http, false), (int)http, status);
+}

@@ -32,7 +32,18 @@ void migration_free(void *migration);
 must_check int image_decode(const struct json *j, struct image **out, struct err *e);
 void image_free(void *image);
 
-/* Decode only the parts that stand in other objects too. path goes into error messages. */
+/* The same with the signature of kube_store_type.decode. */
+must_check int vm_decode_any(const struct json *j, void **out, struct err *e);
+must_check int node_decode_any(const struct json *j, void **out, struct err *e);
+must_check int pod_decode_any(const struct json *j, void **out, struct err *e);
+must_check int host_decode_any(const struct json *j, void **out, struct err *e);
+must_check int migration_decode_any(const struct json *j, void **out, struct err *e);
+must_check int image_decode_any(const struct json *j, void **out, struct err *e);
+
+/*
+ * Decode only the parts that stand in other objects too, into the caller's arena. obj is the whole
+ * object that has metadata; path goes into error messages.
+ */
 must_check int meta_decode(struct arena *a, const struct json *obj, struct meta *out, struct err *e);
 must_check int node_selector_decode(struct arena *a, const struct json *j, const char *path,
                                     struct node_selector *out, struct err *e);

@@ -43,7 +43,8 @@ struct tolerations {
 struct pod_term {
         struct label_selector selector;
         const char *topology_key;
-        struct strs namespaces; /* empty: the VM's own */
+        struct strs namespaces; /* empty, and no selector of them: the VM's own */
+        struct label_selector namespace_selector; /* on labels of namespaces; an empty one: all */
 };
 struct pod_terms {
         struct pod_term *v;

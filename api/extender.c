@@ -56,7 +56,10 @@ static int decode_args(struct extender_args *out, struct err *e)
                 dec_fail(&d, &names, "missing, and Nodes too");
         if (d.rc < 0)
                 return d.rc;
-        return pod_decode(pod.j, &out->pod, e) < 0 ? err_wrap(e, "Pod") : 0;
+        int rc = pod_decode(pod.j, &out->pod, e);
+        if (rc < 0)
+                err_wrap(e, "Pod");
+        return rc;
 }
 
 int extender_args_decode(const char *body, size_t len, size_t max, struct extender_args *out,

@@ -8,9 +8,9 @@ BIN=$LAB/bin
 PKI=$LAB/pki
 export PATH=$PATH:/usr/sbin:/sbin
 
-# Addresses: the lab's bridge on the host is 10.99.0.1, the control plane (a namespace of its own)
+# Addresses: the host is 10.99.0.1, the control plane (a namespace of its own, with the lab's bridge in it)
 # 10.99.0.2, node N 10.99.0.(10+N) with its pods in 10.88.N.0/24; guests get 10.99.1.x by DHCP.
-BRIDGE=drover0
+HOST_LINK=drover0
 HOST_IP=10.99.0.1
 CONTROL_IP=10.99.0.2
 CONTROL_NS=drover-control
@@ -27,32 +27,56 @@ die() {
 as_root() { # re-executes the calling script by sudo when we are not root: namespaces and bridges need it
 	[ "$(id -u)" -eq 0 ] || exec sudo -E "$@"
 }
+# The names that the lab uses (namespaces, bridge, cgroups) are the machine's: one lab at a time, and only the
+# checkout that made it takes it away. The file is the lock and holds the folder of the lab that is up.
+OWNER=/run/drover-lab
+one_at_a_time() { # one_at_a_time SCRIPT ARGUMENTS... : runs the calling script again, holding the lock
+	[ -z "${DROVER_LOCKED:-}" ] || return 0
+	local rc=0 owner
+	owner=$(cat $OWNER 2>/dev/null || true)
+	if [ -n "$owner" ] && [ "$owner" != "$LAB" ] && alive "$owner/control-plane/kube-apiserver.pid"; then
+		die "the lab of $owner is up: end it first"
+	fi
+	# -o: what the script leaves running does not keep the lock
+	DROVER_LOCKED=1 flock -o -w 600 -E 99 $OWNER "$@" || rc=$?
+	[ $rc -ne 99 ] || die "somebody else has been at the lab for ten minutes"
+	exit $rc
+}
 
 # A process that we start is recorded in FILE as its pid and its start time, so that a later run never
 # ends a stranger that got the same pid.
-start_time() { awk '{ sub(/.*\) /, ""); print $20 }' "/proc/$1/stat" 2>/dev/null; }
+start_time() { awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $20 }' "/proc/$1/stat" 2>/dev/null; }
 record() { # record FILE PID
 	mkdir -p "$(dirname "$1")"
 	echo "$2" >"$1"
 	start_time "$2" >"$1.start"
 }
 alive() { # alive FILE: is the recorded process still there?
-	local pid
-	pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && [ "$(start_time "$pid")" = "$(cat "$1.start" 2>/dev/null)" ]
+	local pid start
+	pid=$(cat "$1" 2>/dev/null) && start=$(cat "$1.start" 2>/dev/null) && [ -n "$start" ] &&
+		[ "$(start_time "$pid")" = "$start" ]
 }
-end() { # end FILE [SIGNAL]: ends the recorded process, by force after five seconds
-	local pid i
-	if alive "$1"; then
-		pid=$(cat "$1")
-		kill -"${2:-TERM}" "$pid" 2>/dev/null
-		kill -CONT "$pid" 2>/dev/null
-		for ((i = 0; i < 100; i++)); do
-			alive "$1" || break
-			[ "$i" -eq 50 ] && kill -KILL "$pid" 2>/dev/null
+record_in_node() { # record_in_node NODE PROGRAM PID-INSIDE : as nodeN/PROGRAM.pid, the pid that the machine knows it by
+	local pid
+	for pid in $(pgrep -P "$(cat "$LAB/$1/init.pid")"); do
+		[ "$(awk '/^NSpid:/ { print $NF }' "/proc/$pid/status" 2>/dev/null)" = "$3" ] || continue
+		record "$LAB/$1/$2.pid" "$pid"
+		return
+	done
+	die "$1: $2 has ended, see $LAB/$1/$2.log"
+}
+end() { # end FILE...: kills the recorded processes (nothing that the lab keeps outlives them) and waits for their end
+	local file i
+	for file in "$@"; do
+		! alive "$file" || kill -KILL "$(cat "$file")" 2>/dev/null || :
+	done
+	for file in "$@"; do
+		for ((i = 0; i < 200; i++)); do
+			alive "$file" || break
 			sleep 0.05
 		done
-	fi
-	rm -f "$1" "$1.start"
+		rm -f "$file" "$file.start"
+	done
 }
 wait_until() { # wait_until SECONDS WHAT COMMAND... : asks often, until it says yes
 	local limit=$1 what=$2 began=$SECONDS

@@ -88,4 +88,10 @@ int json_print(const struct json *j, struct buf *b);
 char *json_text(const struct json *j, struct arena *a);
 bool json_equal(const struct json *a, const struct json *b); /* own comparison, members in any order */
 
+/*
+ * The merge patch (RFC 7386) that turns the object `from` into `to`: an empty object when they are
+ * equal, NULL when out of memory. Arrays are replaced whole.
+ */
+struct json *json_merge_diff(const struct json *from, const struct json *to);
+
 #endif

@@ -1,0 +1,45 @@
+/* Shared by the parts of reconcile(): the plan being made. Not for others. */
+#ifndef DROVER_CORE_PLAN_H
+#define DROVER_CORE_PLAN_H
+
+#include "core/reconcile.h"
+
+struct plan {
+        struct arena *a;
+        const struct rec_input *in;
+        struct rec_output *out;
+        const struct vm *vm;
+        struct vm *next; /* shallow copy of vm: the status to be */
+        int rc;          /* the first failure */
+};
+
+/* Appends an action of this kind; never NULL (a scratch one after a failure, see p->rc). */
+struct rec_action *plan_add(struct plan *p, enum rec_kind kind, const char *name);
+/* A string in the arena, "" and p->rc set when out of memory. */
+const char *plan_text(struct plan *p, const char *fmt, ...) printf_like(2, 3);
+/* Ask again after ms at the latest. */
+void plan_again(struct plan *p, int64_t ms);
+
+const struct rec_node *plan_node(const struct plan *p, const char *name); /* NULL when not given */
+/* What the node's agent says of the VM's domain; NULL when it says nothing. */
+const struct host_domain *plan_domain(const struct plan *p, const char *node);
+const struct pod *plan_pod(const struct plan *p, const char *name);
+
+/* Sets a condition in next->status, with its time when the status changes. */
+void plan_condition(struct plan *p, const char *type, bool is_true, const char *reason,
+                    const char *message);
+
+/* Runs or not, as the spec wants it. */
+bool plan_wants_run(const struct vm *vm);
+/* The node of the owner no longer suits the VM: the sentence, else NULL. */
+const char *plan_misplaced(struct plan *p);
+
+/* core/move.c: advances the unfinished migration m. */
+void plan_move(struct plan *p, const struct migration *m);
+/* Begins a migration when one is due. */
+void plan_begin_move(struct plan *p, const char *why);
+
+/* core/life.c: start, adoption, stop; conditions. */
+void plan_life(struct plan *p, const struct migration *m);
+
+#endif

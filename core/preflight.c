@@ -1,0 +1,248 @@
+#include "core/preflight.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct check {
+        const struct vm *vm;
+        const struct rec_node *source, *target;
+        char *message;
+};
+
+#define refuse(c, ...) (snprintf((c)->message, PREFLIGHT_MESSAGE_MAX, __VA_ARGS__), false)
+
+static bool source_speaks(struct check *c)
+{
+        if (c->source->alive && c->source->host)
+                return true;
+        return refuse(c, "%s: its agent is silent, so nobody can copy the guest", c->source->name);
+}
+
+static bool target_speaks(struct check *c)
+{
+        if (c->target->alive && c->target->host)
+                return true;
+        return refuse(c, "%s: its agent is silent", c->target->name);
+}
+
+static bool target_ready(struct check *c)
+{
+        const struct condition *ready = condition_get(&c->target->host->conditions, "Ready");
+
+        if (ready && !strcmp(ready->status, "True"))
+                return true;
+        return refuse(c, "%s: hypervisor not ready: %s", c->target->name,
+                      ready ? ready->message : "its agent has not said so yet");
+}
+
+static bool address(struct check *c)
+{
+        if (*c->target->host->libvirt_uri && *c->target->host->migration_address)
+                return true;
+        return refuse(c, "%s: its agent has published no address for migrations", c->target->name);
+}
+
+static bool cpu_model(struct check *c)
+{
+        const char *model = c->vm->status.running.cpu_model;
+
+        if (!*model || host_has_cpu_model(c->target->host, model))
+                return true;
+        return refuse(c, "%s: cannot run CPU model %s", c->target->name, model);
+}
+
+static bool bridges(struct check *c)
+{
+        for (size_t i = 0; i < c->vm->spec.nnetworks; i++) {
+                const struct vm_network *n = &c->vm->spec.networks[i];
+
+                if (!strs_has(&c->target->host->bridges, n->bridge))
+                        return refuse(c, "%s: has no bridge %s for network %s", c->target->name,
+                                      n->bridge, n->name);
+        }
+        return true;
+}
+
+/* The first pool of the VM for which `bad` holds; NULL when none. */
+static const char *find_pool(struct check *c, bool (*bad)(const struct host_mount *source,
+                                                          const struct host_mount *target))
+{
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &c->vm->spec.disks[i];
+
+                if (d->kind != DISK_PVC && bad(host_mount_of(c->source->host, d->pool),
+                                               host_mount_of(c->target->host, d->pool)))
+                        return d->pool;
+        }
+        return NULL;
+}
+
+static bool missing(const struct host_mount *source, const struct host_mount *target)
+{
+        return !source || !target;
+}
+static bool unhealthy(const struct host_mount *source, const struct host_mount *target)
+{
+        return source->health != MOUNT_HEALTHY || target->health != MOUNT_HEALTHY;
+}
+static bool not_shared(const struct host_mount *source, const struct host_mount *target)
+{
+        return !*source->identity || strcmp(source->identity, target->identity) != 0;
+}
+static bool no_arbitration(const struct host_mount *source, const struct host_mount *target)
+{
+        return !source->lock_arbitration || !target->lock_arbitration;
+}
+
+static bool pool_there(struct check *c)
+{
+        const char *pool = find_pool(c, missing);
+
+        return !pool || refuse(c, "storage pool %s is not on both of %s and %s", pool,
+                               c->source->name, c->target->name);
+}
+
+static bool pool_healthy(struct check *c)
+{
+        const char *pool = find_pool(c, unhealthy);
+        const struct host_mount *m;
+        const struct rec_node *where;
+
+        if (!pool)
+                return true;
+        where = host_mount_of(c->target->host, pool)->health != MOUNT_HEALTHY ? c->target
+                                                                              : c->source;
+        m = host_mount_of(where->host, pool);
+        return refuse(c, "%s: storage pool %s at %s is %s: %s", where->name, pool, m->path,
+                      m->health == MOUNT_UNHEALTHY ? "unhealthy" : "not known to be healthy",
+                      *m->reason ? m->reason : "no probe has answered yet");
+}
+
+static bool pool_shared(struct check *c)
+{
+        const char *pool = find_pool(c, not_shared);
+
+        return !pool || refuse(c, "storage pool %s is not the same directory on %s and %s", pool,
+                               c->source->name, c->target->name);
+}
+
+static bool disks_in_pools(struct check *c)
+{
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++)
+                if (c->vm->spec.disks[i].kind == DISK_PVC)
+                        return refuse(
+                                c, "disk %s is a PersistentVolumeClaim, which cannot be moved yet",
+                                c->vm->spec.disks[i].name);
+        return true;
+}
+
+static bool memory(struct check *c)
+{
+        const struct host *h = c->target->host;
+        int64_t free = h->capacity.memory - h->capacity.reserved_memory - h->used.memory;
+
+        if (*c->vm->status.running.huge_pages || free >= c->vm->status.running.memory)
+                return true;
+        return refuse(c, "%s: %lld MiB of memory free, the guest has %lld MiB", c->target->name,
+                      (long long)(free >> 20), (long long)(c->vm->status.running.memory >> 20));
+}
+
+static bool virt_type(struct check *c)
+{
+        if (!strcmp(c->source->host->virt_type, c->target->host->virt_type))
+                return true;
+        return refuse(c, "%s runs guests by %s, %s by %s", c->source->name,
+                      c->source->host->virt_type, c->target->name, c->target->host->virt_type);
+}
+
+/* Compares dotted numbers: below, equal or above zero. */
+static long version_cmp(const char *x, const char *y)
+{
+        while (*x || *y) {
+                char *xe, *ye;
+                long a = strtol(x, &xe, 10), b = strtol(y, &ye, 10);
+
+                if (a != b)
+                        return a - b;
+                if (xe == x || ye == y)
+                        break;
+                x = *xe == '.' ? xe + 1 : xe;
+                y = *ye == '.' ? ye + 1 : ye;
+        }
+        return 0;
+}
+
+static bool qemu(struct check *c)
+{
+        const char *from = c->source->host->qemu_version, *to = c->target->host->qemu_version;
+
+        if (version_cmp(to, from) >= 0)
+                return true;
+        return refuse(c, "%s: QEMU %s is older than %s on %s", c->target->name, to, from,
+                      c->source->name);
+}
+
+static bool names(struct check *c)
+{
+        const struct rec_node *both[] = {c->source, c->target};
+
+        for (size_t i = 0; i < countof(both); i++)
+                if (both[i]->host->resolve_ms >= PREFLIGHT_RESOLVE_MS)
+                        return refuse(c,
+                                      "%s: looking up a node's name takes %lld ms, which would be "
+                                      "part of the pause",
+                                      both[i]->name, (long long)both[i]->host->resolve_ms);
+        return true;
+}
+
+static bool fast_proven(struct check *c)
+{
+        const char *pool;
+
+        if (c->vm->spec.migration.handover != HANDOVER_FAST)
+                return true;
+        pool = find_pool(c, no_arbitration);
+        return !pool ||
+               refuse(c, "handover Fast needs proven lock arbitration on pool %s between %s and %s",
+                      pool, c->source->name, c->target->name);
+}
+
+static const struct {
+        enum preflight_rule rule;
+        bool (*passes)(struct check *c);
+        bool transient;
+} rules[] = {
+        {PREFLIGHT_SOURCE_SILENT, source_speaks, true},
+        {PREFLIGHT_TARGET_SILENT, target_speaks, true},
+        {PREFLIGHT_TARGET_NOT_READY, target_ready, true},
+        {PREFLIGHT_NO_ADDRESS, address, true},
+        {PREFLIGHT_CPU_MODEL, cpu_model, false},
+        {PREFLIGHT_BRIDGE, bridges, false},
+        {PREFLIGHT_POOL_MISSING, pool_there, false},
+        {PREFLIGHT_POOL_UNHEALTHY, pool_healthy, true},
+        {PREFLIGHT_POOL_NOT_SHARED, pool_shared, false},
+        {PREFLIGHT_LOCAL_DISK, disks_in_pools, false},
+        {PREFLIGHT_MEMORY, memory, false},
+        {PREFLIGHT_VIRT_TYPE, virt_type, false},
+        {PREFLIGHT_QEMU_OLDER, qemu, false},
+        {PREFLIGHT_NAMES_SLOW, names, false},
+        {PREFLIGHT_FAST_UNPROVEN, fast_proven, false},
+};
+_Static_assert(countof(rules) == PREFLIGHT_RULES - 1, "a row for each rule");
+
+enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source,
+                              const struct rec_node *target, bool *transient,
+                              char message[PREFLIGHT_MESSAGE_MAX])
+{
+        struct check c = {.vm = vm, .source = source, .target = target, .message = message};
+
+        message[0] = 0;
+        *transient = false;
+        for (size_t i = 0; i < countof(rules); i++)
+                if (!rules[i].passes(&c)) {
+                        *transient = rules[i].transient;
+                        return rules[i].rule;
+                }
+        return PREFLIGHT_OK;
+}

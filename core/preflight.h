@@ -1,0 +1,38 @@
+/*
+ * The checks on both hosts before a guest is moved, as numbered rules. Every refusal has a sentence
+ * that names the node and what to do about it.
+ */
+#ifndef DROVER_CORE_PREFLIGHT_H
+#define DROVER_CORE_PREFLIGHT_H
+
+#include "core/reconcile.h"
+
+#define PREFLIGHT_MESSAGE_MAX 256
+#define PREFLIGHT_RESOLVE_MS  50 /* libvirt resolves host names inside the guest's pause */
+
+enum preflight_rule {
+        PREFLIGHT_OK,
+        PREFLIGHT_SOURCE_SILENT, /* 1 */
+        PREFLIGHT_TARGET_SILENT,
+        PREFLIGHT_TARGET_NOT_READY, /* its agent cannot reach libvirt */
+        PREFLIGHT_NO_ADDRESS,       /* nowhere to connect to */
+        PREFLIGHT_CPU_MODEL,
+        PREFLIGHT_BRIDGE,
+        PREFLIGHT_POOL_MISSING,
+        PREFLIGHT_POOL_UNHEALTHY,
+        PREFLIGHT_POOL_NOT_SHARED, /* the two nodes do not see the same directory */
+        PREFLIGHT_LOCAL_DISK,      /* a disk that is in no pool */
+        PREFLIGHT_MEMORY,
+        PREFLIGHT_VIRT_TYPE, /* kvm and emulation do not mix */
+        PREFLIGHT_QEMU_OLDER,
+        PREFLIGHT_NAMES_SLOW,
+        PREFLIGHT_FAST_UNPROVEN, /* handover Fast without proven lock arbitration */
+        PREFLIGHT_RULES
+};
+
+/* The first rule that refuses the move, PREFLIGHT_OK for none. transient: it may pass by itself. */
+enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source,
+                              const struct rec_node *target, bool *transient,
+                              char message[PREFLIGHT_MESSAGE_MAX]);
+
+#endif

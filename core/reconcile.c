@@ -1,0 +1,172 @@
+#include "core/plan.h"
+
+#include "core/placement.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct rec_action *plan_add(struct plan *p, enum rec_kind kind, const char *name)
+{
+        static _Thread_local struct rec_action scratch;
+        struct rec_action *act = &scratch;
+
+        if (p->out->n < REC_ACTIONS_MAX)
+                act = &p->out->v[p->out->n++];
+        else if (!p->rc)
+                p->rc = -E2BIG;
+        *act = (struct rec_action){.kind = kind, .name = name, .pin = "", .avoid = "", .why = ""};
+        return act;
+}
+
+const char *plan_text(struct plan *p, const char *fmt, ...)
+{
+        char text[ERR_MSG_MAX];
+        const char *copy;
+        va_list ap;
+
+        va_start(ap, fmt);
+        vsnprintf(text, sizeof(text), fmt, ap);
+        va_end(ap);
+        copy = arena_strdup(p->a, text);
+        if (!copy)
+                p->rc = -ENOMEM;
+        return copy ? copy : "";
+}
+
+void plan_again(struct plan *p, int64_t ms)
+{
+        if (!p->out->again_ms || ms < p->out->again_ms)
+                p->out->again_ms = ms;
+}
+
+const struct rec_node *plan_node(const struct plan *p, const char *name)
+{
+        for (size_t i = 0; i < p->in->nnodes; i++)
+                if (!strcmp(p->in->nodes[i].name, name))
+                        return &p->in->nodes[i];
+        return NULL;
+}
+
+const struct host_domain *plan_domain(const struct plan *p, const char *node)
+{
+        const struct rec_node *n = plan_node(p, node);
+
+        return n && n->host ? host_domain_of(n->host, p->vm->meta.uid) : NULL;
+}
+
+const struct pod *plan_pod(const struct plan *p, const char *name)
+{
+        for (size_t i = 0; i < p->in->npods; i++)
+                if (!strcmp(p->in->pods[i]->meta.name, name))
+                        return p->in->pods[i];
+        return NULL;
+}
+
+void plan_condition(struct plan *p, const char *type, bool is_true, const char *reason,
+                    const char *message)
+{
+        struct conditions *all = &p->next->status.conditions;
+        const char *status = is_true ? "True" : "False";
+        struct condition *v;
+        size_t i = 0;
+
+        while (i < all->n && strcmp(all->v[i].type, type) != 0)
+                i++;
+        /* copied before it is changed: the array may still be the decoded object's */
+        v = arena_array(p->a, all->n + 1, sizeof(*v));
+        if (!v) {
+                p->rc = -ENOMEM;
+                return;
+        }
+        if (all->n)
+                memcpy(v, all->v, all->n * sizeof(*v));
+        if (i == all->n || strcmp(v[i].status, status) != 0)
+                v[i].since_us = p->in->now_us;
+        v[i].type = type;
+        v[i].status = status;
+        v[i].reason = reason;
+        v[i].message = message;
+        all->v = v;
+        if (i == all->n)
+                all->n++;
+}
+
+bool plan_wants_run(const struct vm *vm)
+{
+        return !vm->meta.deleting &&
+               (vm->spec.run == RUN_ALWAYS || vm->spec.run == RUN_RERUN_ON_FAILURE);
+}
+
+const char *plan_misplaced(struct plan *p)
+{
+        const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
+        char message[PLACEMENT_MESSAGE_MAX];
+
+        if (!owner || !owner->node ||
+            placement_check(p->vm, owner->node, true, message) == PLACE_OK)
+                return NULL;
+        return plan_text(p, "%s", message);
+}
+
+/* The one unfinished migration; of several, which only users can make, the one furthest on. */
+static const struct migration *current(const struct rec_input *in)
+{
+        const struct migration *found = NULL;
+
+        for (size_t i = 0; i < in->nmigrations; i++) {
+                const struct migration *m = in->migrations[i];
+
+                if (!mig_finished(m->status.phase) &&
+                    (!found || (!*found->status.source && *m->status.source)))
+                        found = m;
+        }
+        return found;
+}
+
+static bool has_finalizer(const struct vm *vm)
+{
+        return strs_has(&vm->meta.finalizers, DROVER_FINALIZER);
+}
+
+/* The history: all but the newest finished ones go. */
+static void prune(struct plan *p)
+{
+        size_t finished = 0;
+
+        for (size_t i = p->in->nmigrations; i-- > 0;) {
+                const struct migration *m = p->in->migrations[i];
+
+                if (mig_finished(m->status.phase) && ++finished > REC_MIGRATIONS_KEPT &&
+                    !m->meta.deleting)
+                        plan_add(p, REC_DELETE_MIGRATION, m->meta.name);
+        }
+}
+
+int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out)
+{
+        struct plan p = {.a = a, .in = in, .out = out, .vm = in->vm};
+        const struct migration *m = current(in);
+
+        *out = (struct rec_output){0};
+        p.next = arena_alloc(a, sizeof(*p.next));
+        if (!p.next)
+                return -ENOMEM;
+        *p.next = *in->vm;
+        if (!in->vm->meta.deleting && !has_finalizer(in->vm)) {
+                plan_add(&p, REC_ADD_FINALIZER, in->vm->meta.name);
+                return p.rc;
+        }
+        p.next->status.observed_generation = in->vm->meta.generation;
+        plan_life(&p, m);
+        if (m)
+                plan_move(&p, m);
+        prune(&p);
+        /* written always; the shell drops a write that changes nothing */
+        plan_add(&p, REC_SET_VM, in->vm->meta.name)->vm = p.next;
+        if (in->vm->meta.deleting && !*in->vm->status.owner.node && !m && !in->npods &&
+            has_finalizer(in->vm))
+                plan_add(&p, REC_REMOVE_FINALIZER, in->vm->meta.name);
+        return p.rc;
+}

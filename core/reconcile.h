@@ -1,0 +1,87 @@
+/*
+ * What the migrator does about one VM: a pure function from what is known of it to an ordered list
+ * of actions. Everything that must outlive a crash is in the API objects, so the function may be
+ * asked again at any time and after any subset of its actions was carried out; each action is
+ * either idempotent by its name or a compare-and-swap by the object's resourceVersion.
+ *
+ * Safety, in the order in which the rules guard it:
+ *   - nobody but the owner's node runs the guest: the owner changes only when a migration has been
+ *     confirmed (the source is proven dead and the target runs), or is cleared only when the
+ *     owner's agent has said, for this very epoch, that the domain is gone;
+ *   - the pod on the owner's node is never deleted while the guest is there;
+ *   - the old pod is deleted last, after the owner has changed.
+ */
+#ifndef DROVER_CORE_RECONCILE_H
+#define DROVER_CORE_RECONCILE_H
+
+#include "base/arena.h"
+#include "core/host.h"
+#include "core/migration.h"
+#include "core/node.h"
+
+/* One node that matters to the VM: its owner's, its pods' and its migrations'. */
+struct rec_node {
+        const char *name;
+        const struct node *node; /* NULL: no such Node */
+        const struct host *host; /* NULL: no agent has reported */
+        bool alive;              /* the agent's heartbeat is fresh by our own clock */
+};
+
+/* Places for moves, counted over all unfinished migrations that hold one. */
+struct rec_permits {
+        int64_t total_free;  /* in the cluster */
+        int64_t source_free; /* outbound, at the VM's owner */
+        int64_t target_free; /* inbound, at the node that the migration's pod is bound to */
+        int64_t ahead;       /* waiting migrations that go first */
+};
+
+struct rec_input {
+        const struct vm *vm;
+        const struct pod *const *pods; /* the VM's handles: label and uid fit */
+        size_t npods;
+        const struct migration *const *migrations; /* of the VM's uid, oldest first */
+        size_t nmigrations;
+        const struct rec_node *nodes;
+        size_t nnodes;
+        struct rec_permits permits;
+        int64_t now_us;
+};
+
+enum rec_kind {
+        REC_ADD_FINALIZER,
+        REC_REMOVE_FINALIZER,
+        REC_CREATE_POD,       /* name, epoch, migration, pin, avoid; exists already: fine */
+        REC_DELETE_POD,       /* name; gone already: fine */
+        REC_CREATE_MIGRATION, /* name; exists already: fine */
+        REC_CANCEL_MIGRATION, /* name: spec.cancel = true */
+        REC_DELETE_MIGRATION, /* name */
+        REC_SET_MIGRATION,    /* migration: its status, compare-and-swap */
+        REC_SET_VM,           /* vm: its status, compare-and-swap */
+};
+
+struct rec_action {
+        enum rec_kind kind;
+        const char *name;
+        int64_t epoch;           /* the guest's when it runs behind this pod */
+        const char *pin, *avoid; /* node names or "" */
+        bool for_migration;
+        struct vm *vm;               /* shallow copy with the wanted status */
+        struct migration *migration; /* likewise */
+        const char *why;             /* for the log, "" when plain */
+};
+
+#define REC_ACTIONS_MAX 24
+struct rec_output {
+        struct rec_action v[REC_ACTIONS_MAX];
+        size_t n;
+        int64_t again_ms; /* ask again after so long even if nothing happens; 0: no need */
+};
+
+/* Fills *out; strings and copies live in a. 0, -ENOMEM, or -E2BIG when an action did not fit. */
+int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out);
+
+#define REC_BACKOFF_MIN_S   10
+#define REC_BACKOFF_MAX_S   300
+#define REC_MIGRATIONS_KEPT 5
+
+#endif

@@ -1,0 +1,284 @@
+#include "migrator/world.h"
+
+#include "api/codec.h"
+#include "base/log.h"
+#include "migrator/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void queue_vm(struct world *w, const char *ns, const char *name)
+{
+        char key[KUBE_KEY_MAX];
+
+        snprintf(key, sizeof(key), "%s/%s", ns, name);
+        kube_queue_add(w->queue, key);
+}
+
+/* --- indexes */
+
+static bool by_owner(const void *object, char *buf, size_t size)
+{
+        const struct vm *vm = object;
+
+        return *vm->status.owner.node &&
+               (size_t)snprintf(buf, size, "%s", vm->status.owner.node) < size;
+}
+
+static bool pod_by_vm(const void *object, char *buf, size_t size)
+{
+        const struct pod *pod = object;
+
+        return *pod->vm && (size_t)snprintf(buf, size, "%s/%s", pod->meta.ns, pod->vm) < size;
+}
+
+static bool migration_by_vm(const void *object, char *buf, size_t size)
+{
+        const struct migration *m = object;
+
+        return (size_t)snprintf(buf, size, "%s/%s", m->meta.ns, m->spec.vm) < size;
+}
+
+/* --- what an event means for the queue */
+
+static void on_vm(void *ctx, const void *before, const void *after)
+{
+        const struct vm *vm = after ? after : before;
+
+        metrics_vm_phase(before, after);
+        queue_vm(ctx, vm->meta.ns, vm->meta.name);
+}
+
+static void on_pod(void *ctx, const void *before, const void *after)
+{
+        const struct pod *pod = after ? after : before;
+
+        if (*pod->vm)
+                queue_vm(ctx, pod->meta.ns, pod->vm);
+}
+
+static bool queue_waiting(void *ctx, const void *object)
+{
+        const struct migration *m = object;
+
+        if (m->status.phase == MIG_PENDING || m->status.phase == MIG_PREFLIGHT)
+                queue_vm(ctx, m->meta.ns, m->spec.vm);
+        return true;
+}
+
+static void on_migration(void *ctx, const void *before, const void *after)
+{
+        struct world *w = ctx;
+        const struct migration *was = before, *is = after;
+        const struct migration *m = is ? is : was;
+
+        queue_vm(w, m->meta.ns, m->spec.vm);
+        /* a permit has come free */
+        if (was && !mig_finished(was->status.phase) && (!is || mig_finished(is->status.phase)))
+                kube_store_each(w->migrations, queue_waiting, w);
+}
+
+static bool same_strs(const struct strs *x, const struct strs *y)
+{
+        for (size_t i = 0; i < x->n && i < y->n; i++)
+                if (strcmp(x->v[i], y->v[i]) != 0)
+                        return false;
+        return x->n == y->n;
+}
+
+static bool same_domain(const struct host_domain *x, const struct host_domain *y)
+{
+        return x && y && x->epoch == y->epoch && x->state == y->state &&
+               !strcmp(x->reason, y->reason) && !strcmp(x->restarted_at, y->restarted_at) &&
+               same_strs(&x->addresses, &y->addresses);
+}
+
+static void queue_changed_domains(struct world *w, const struct host *in, const struct host *other)
+{
+        for (size_t i = 0; in && i < in->ndomains; i++) {
+                const struct host_domain *d = &in->domains[i];
+
+                if (!same_domain(d, other ? host_domain_of(other, d->uid) : NULL))
+                        queue_vm(w, d->ns, d->name);
+        }
+}
+
+static void queue_of_owner(struct world *w, const char *node)
+{
+        struct kube_refs refs cleanup(kube_refs_put) = {0};
+
+        if (kube_store_indexed(w->vms, node, &refs) < 0)
+                return;
+        for (size_t i = 0; i < refs.n; i++) {
+                const struct vm *vm = kube_ref_object(refs.v[i]);
+
+                queue_vm(w, vm->meta.ns, vm->meta.name);
+        }
+}
+
+static bool same_mounts(const struct host *x, const struct host *y)
+{
+        for (size_t i = 0; i < x->nmounts && i < y->nmounts; i++)
+                if (x->mounts[i].health != y->mounts[i].health)
+                        return false;
+        return x->nmounts == y->nmounts;
+}
+
+static void on_host(void *ctx, const void *before, const void *after)
+{
+        const struct host *was = before, *is = after;
+
+        queue_changed_domains(ctx, is, was);
+        queue_changed_domains(ctx, was, is);
+        if (!was || !is || !same_mounts(was, is))
+                queue_of_owner(ctx, (is ? is : was)->meta.name);
+}
+
+static bool same_kvs(const struct kvs *x, const struct kvs *y)
+{
+        for (size_t i = 0; i < x->n; i++) {
+                const char *have = kvs_get(y, x->v[i].key);
+
+                if (!have || strcmp(have, x->v[i].value) != 0)
+                        return false;
+        }
+        return x->n == y->n;
+}
+
+static bool same_taints(const struct node *x, const struct node *y)
+{
+        for (size_t i = 0; i < x->ntaints && i < y->ntaints; i++)
+                if (strcmp(x->taints[i].key, y->taints[i].key) != 0 ||
+                    strcmp(x->taints[i].value, y->taints[i].value) != 0 ||
+                    strcmp(x->taints[i].effect, y->taints[i].effect) != 0)
+                        return false;
+        return x->ntaints == y->ntaints;
+}
+
+static void on_node(void *ctx, const void *before, const void *after)
+{
+        const struct node *was = before, *is = after;
+
+        if (!was || !is || !same_kvs(&was->meta.labels, &is->meta.labels) || !same_taints(was, is))
+                queue_of_owner(ctx, (is ? is : was)->meta.name);
+}
+
+static void undecodable(void *ctx, const char *key, const struct err *e)
+{
+        (void)ctx;
+        log_err(e, "object not understood, its last state stays in use", "key", key, NULL);
+}
+
+static void watch_failed(void *ctx, const struct err *e)
+{
+        (void)ctx;
+        log_msg(LOG_WARN, "watch interrupted", "error", e->msg, NULL);
+}
+
+/* --- start and end */
+
+static struct kube_store *store(struct world *w, const struct kube_store_type *type,
+                                void (*changed)(void *, const void *, const void *))
+{
+        const struct kube_store_hooks hooks = {changed, undecodable, w};
+
+        return kube_store_new(type, &hooks);
+}
+
+static bool make_stores(struct world *w)
+{
+        w->vms = store(w, &(struct kube_store_type){vm_decode_any, vm_free, by_owner}, on_vm);
+        w->pods = store(w, &(struct kube_store_type){pod_decode_any, pod_free, pod_by_vm}, on_pod);
+        w->migrations = store(
+                w, &(struct kube_store_type){migration_decode_any, migration_free, migration_by_vm},
+                on_migration);
+        w->hosts = store(w, &(struct kube_store_type){host_decode_any, host_free, NULL}, on_host);
+        w->nodes = store(w, &(struct kube_store_type){node_decode_any, node_free, NULL}, on_node);
+        w->heartbeats = heartbeats_new();
+        w->queue = kube_queue_new(100, 30000);
+        return w->vms && w->pods && w->migrations && w->hosts && w->nodes && w->heartbeats &&
+               w->queue;
+}
+
+int world_start(struct kube_client *client, struct world *w, struct err *e)
+{
+        *w = (struct world){.client = client};
+        if (!make_stores(w))
+                return err_set(e, -ENOMEM, "out of memory");
+        const struct kube_watch_config cfg[] = {
+                {.resource = &KUBE_NODES, .event = kube_store_event, .ctx = w->nodes},
+                {.resource = &KUBE_HOSTS, .event = kube_store_event, .ctx = w->hosts},
+                {.resource = &KUBE_LEASES,
+                 .ns = DROVER_NAMESPACE,
+                 .event = heartbeats_event,
+                 .ctx = w->heartbeats},
+                {.resource = &KUBE_PODS,
+                 .label_selector = DROVER_VM_LABEL,
+                 .event = kube_store_event,
+                 .ctx = w->pods},
+                {.resource = &KUBE_MIGRATIONS, .event = kube_store_event, .ctx = w->migrations},
+                {.resource = &KUBE_VMS, .event = kube_store_event, .ctx = w->vms},
+        };
+        _Static_assert(countof(cfg) == countof(((struct world *)0)->watches), "one each");
+
+        for (size_t i = 0; i < countof(cfg); i++) {
+                struct kube_watch_config c = cfg[i];
+                int rc;
+
+                c.error = watch_failed;
+                rc = kube_watch_start(client, &c, &w->watches[i], e);
+                if (rc < 0)
+                        return err_wrap(e, "watch %s", c.resource->plural);
+        }
+        return 0;
+}
+
+void world_stop(struct world *w)
+{
+        for (size_t i = 0; i < countof(w->watches); i++)
+                kube_watch_stop(w->watches[i]);
+        kube_store_free(w->vms);
+        kube_store_free(w->pods);
+        kube_store_free(w->migrations);
+        kube_store_free(w->hosts);
+        kube_store_free(w->nodes);
+        heartbeats_free(w->heartbeats);
+        kube_queue_free(w->queue);
+}
+
+bool world_synced(const struct world *w)
+{
+        for (size_t i = 0; i < countof(w->watches); i++)
+                if (!kube_watch_synced(w->watches[i]))
+                        return false;
+        return true;
+}
+
+static bool queue_one(void *ctx, const void *object)
+{
+        const struct vm *vm = object;
+
+        queue_vm(ctx, vm->meta.ns, vm->meta.name);
+        return true;
+}
+
+void world_queue_all(struct world *w)
+{
+        kube_store_each(w->vms, queue_one, w);
+}
+
+static void liveness_changed(void *ctx, const char *node)
+{
+        queue_of_owner(ctx, node);
+}
+
+void world_check_heartbeats(struct world *w)
+{
+        heartbeats_check(w->heartbeats, liveness_changed, w);
+}
+
+bool world_alive(struct world *w, const char *node)
+{
+        return heartbeats_alive(w->heartbeats, node);
+}

@@ -105,6 +105,12 @@ static bool told_to_end(const sigset_t *signals, int ms)
         return sigtimedwait(signals, NULL, &t) > 0;
 }
 
+static void on_trouble(void *ctx, const struct err *e)
+{
+        (void)ctx;
+        log_err(e, "certificate files changed and cannot be used, those before stay in use", NULL);
+}
+
 struct servers {
         struct http_server *https, *health;
 };
@@ -112,9 +118,13 @@ struct servers {
 static int start_servers(const struct settings *s, struct service *service, struct servers *out,
                          struct err *e)
 {
-        if (!s->https.cert)
+        struct http_config https = s->https;
+
+        https.max_body = SERVE_BODY_MAX;
+        https.trouble = on_trouble;
+        if (!https.cert)
                 log_msg(LOG_WARN, "no certificate given: serving plain HTTP", NULL);
-        if (http_server_start(&s->https, SERVE_ROUTES, countof(SERVE_ROUTES), service, &out->https,
+        if (http_server_start(&https, SERVE_ROUTES, countof(SERVE_ROUTES), service, &out->https,
                               e) < 0)
                 return err_wrap(e, "serve the scheduler");
         if (s->health.port && http_server_start(&s->health, NULL, 0, NULL, &out->health, e) < 0) {

@@ -1,0 +1,301 @@
+#include "migrator/act.h"
+
+#include "api/codec.h"
+#include "base/log.h"
+#include "kube/event.h"
+#include "migrator/handle.h"
+#include "migrator/metrics.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct doing {
+        const struct actor *actor;
+        const struct vm *vm;
+        bool again;
+};
+
+static struct kube_client *client(const struct doing *d)
+{
+        return d->actor->world->client;
+}
+
+static int no_memory(struct err *e)
+{
+        return err_set(e, -ENOMEM, "out of memory");
+}
+
+/* A word to the person who looks at the VM; that it cannot be said stops nothing. */
+static void tell(const struct doing *d, const char *type, const char *reason, const char *message)
+{
+        const struct kube_event_about about = {DROVER_API_VERSION, "VirtualMachine", d->vm->meta.ns,
+                                               d->vm->meta.name, d->vm->meta.uid};
+        struct err e;
+
+        log_msg(LOG_INFO, message, "namespace", d->vm->meta.ns, "vm", d->vm->meta.name, "reason",
+                reason, NULL);
+        if (kube_event_record(client(d), &about, "drover-migrator", type, reason, message, &e) < 0)
+                log_err(&e, "event not recorded", "vm", d->vm->meta.name, NULL);
+}
+
+/* --- compare-and-swap of an object's status or metadata */
+
+static struct json *guarded(const struct meta *meta)
+{
+        struct json *patch = json_new_object();
+
+        json_set_str(json_object_at(patch, "metadata"), "resourceVersion", meta->rv);
+        return patch;
+}
+
+static int apply_patch(const struct doing *d, const struct kube_resource *r,
+                       struct kube_store *store, const struct meta *meta, const char *subresource,
+                       const struct json *patch, struct err *e)
+{
+        struct json *answer autojson = NULL;
+        int rc = kube_patch(client(d), r, meta->ns, meta->name, subresource, patch, &answer, e);
+
+        if (rc == 0)
+                kube_store_apply(store, answer);
+        return rc;
+}
+
+/* Writes what differs; 1 when nothing does. */
+static int set_status(const struct doing *d, const struct kube_resource *r,
+                      struct kube_store *store, const struct meta *meta, struct json *was,
+                      struct json *is, struct err *e)
+{
+        struct json *diff = was && is ? json_merge_diff(was, is) : NULL;
+        struct json *patch autojson = NULL;
+        bool nothing = diff && !json_count(diff);
+
+        json_free(was);
+        json_free(is);
+        if (!diff)
+                return no_memory(e);
+        if (nothing) {
+                json_free(diff);
+                return 1;
+        }
+        patch = guarded(meta);
+        if (!json_set(patch, "status", diff))
+                return no_memory(e);
+        return apply_patch(d, r, store, meta, "status", patch, e);
+}
+
+static void tell_phase(const struct doing *d, const struct vm *next)
+{
+        if (next->status.phase == d->vm->status.phase)
+                return;
+        if (next->status.phase == VM_RUNNING && d->vm->status.phase == VM_STARTING)
+                tell(d, "Normal", "Started", "the guest runs");
+        else if (next->status.phase == VM_HALTED && *d->vm->status.owner.node)
+                tell(d, "Normal", "Halted", "the guest has stopped");
+        else if (next->status.phase == VM_FAILED || next->status.phase == VM_UNKNOWN)
+                tell(d, "Warning", vm_phase_name(next->status.phase), next->status.reason);
+}
+
+static int set_vm(struct doing *d, const struct rec_action *act, struct err *e)
+{
+        int rc = set_status(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta,
+                            vm_status_encode(d->vm), vm_status_encode(act->vm), e);
+
+        if (rc == 0) {
+                d->again = true;
+                tell_phase(d, act->vm);
+        }
+        return rc < 0 ? rc : 0;
+}
+
+static void tell_move(const struct doing *d, const struct migration *m)
+{
+        struct arena *a autoarena = arena_new(4096);
+        const char *from = m->status.source, *to = m->status.target;
+
+        if (!a)
+                return;
+        switch (m->status.phase) {
+        case MIG_COPYING:
+                tell(d, "Normal", "Migrating",
+                     arena_printf(a, "%s: from %s to %s", m->meta.name, from, to));
+                break;
+        case MIG_SUCCEEDED:
+                tell(d, "Normal", "Migrated",
+                     arena_printf(a, "%s: from %s to %s, paused for %lld ms", m->meta.name, from,
+                                  to, (long long)m->status.downtime_ms));
+                break;
+        case MIG_FAILED:
+        case MIG_CANCELLED:
+        case MIG_UNKNOWN:
+                tell(d, m->status.phase == MIG_CANCELLED ? "Normal" : "Warning",
+                     m->status.phase == MIG_CANCELLED ? "MigrationCancelled" : "MigrationFailed",
+                     arena_printf(a, "%s: %s", m->meta.name, m->status.message));
+                break;
+        default:
+                break;
+        }
+}
+
+static int set_migration(struct doing *d, const struct rec_action *act, struct err *e)
+{
+        struct world *w = d->actor->world;
+        struct kube_ref *ref autoref = NULL;
+        struct arena *a autoarena = arena_new(4096);
+        const struct migration *was;
+        const char *key = a ? meta_key(a, &act->migration->meta) : NULL;
+        int rc;
+
+        if (!key)
+                return no_memory(e);
+        ref = kube_store_get(w->migrations, key);
+        if (!ref)
+                return err_set(e, -EAGAIN, "migration %s is gone", key);
+        was = kube_ref_object(ref);
+        rc = set_status(d, &KUBE_MIGRATIONS, w->migrations, &act->migration->meta,
+                        migration_status_encode(was), migration_status_encode(act->migration), e);
+        if (rc)
+                return rc < 0 ? rc : 0;
+        d->again = true;
+        if (was->status.phase != act->migration->status.phase) {
+                tell_move(d, act->migration);
+                metrics_migration(act->migration);
+        }
+        return 0;
+}
+
+/* --- the finalizer, which keeps a deleted VM until its guest is gone */
+
+static int set_finalizer(struct doing *d, bool ours, struct err *e)
+{
+        struct json *patch autojson = guarded(&d->vm->meta);
+        struct json *list = json_array_at(json_mut(patch, "metadata"), "finalizers");
+        const struct strs *had = &d->vm->meta.finalizers;
+
+        for (size_t i = 0; i < had->n; i++)
+                if (strcmp(had->v[i], DROVER_FINALIZER) != 0)
+                        json_add(list, json_new_string(had->v[i]));
+        if (ours && !json_add(list, json_new_string(DROVER_FINALIZER)))
+                return no_memory(e);
+        if (!list)
+                return no_memory(e);
+        d->again = ours;
+        if (ours)
+                return apply_patch(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta, NULL, patch,
+                                   e);
+        return kube_patch(client(d), &KUBE_VMS, d->vm->meta.ns, d->vm->meta.name, NULL, patch, NULL,
+                          e);
+}
+
+/* --- pods and migrations come and go by name, so that twice is once */
+
+static int create(struct doing *d, const struct kube_resource *r, struct kube_store *store,
+                  const struct json *object, struct err *e)
+{
+        struct json *answer autojson = NULL;
+        int rc = kube_create(client(d), r, d->vm->meta.ns, object, &answer, e);
+
+        if (rc == -EEXIST)
+                return 0; /* made by us before; the watch brings it */
+        if (rc == 0) {
+                kube_store_apply(store, answer);
+                d->again = true;
+        }
+        return rc;
+}
+
+static int create_pod(struct doing *d, const struct rec_action *act, struct err *e)
+{
+        struct json *pod autojson = handle_pod(d->vm, act, d->actor->handle_image);
+
+        return pod ? create(d, &KUBE_PODS, d->actor->world->pods, pod, e) : no_memory(e);
+}
+
+static int create_migration(struct doing *d, const struct rec_action *act, struct err *e)
+{
+        struct json *m autojson = json_new_object();
+        struct json *meta = json_object_at(m, "metadata"), *spec = json_object_at(m, "spec");
+        struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
+
+        json_set_str(m, "apiVersion", DROVER_API_VERSION);
+        json_set_str(m, "kind", "VirtualMachineMigration");
+        json_set_str(meta, "name", act->name);
+        json_set_str(meta, "namespace", d->vm->meta.ns);
+        json_set_str(owner, "apiVersion", DROVER_API_VERSION);
+        json_set_str(owner, "kind", "VirtualMachine");
+        json_set_str(owner, "name", d->vm->meta.name);
+        json_set_str(owner, "uid", d->vm->meta.uid);
+        json_set_str(spec, "vm", d->vm->meta.name);
+        if (!json_set_str(spec, "reason", mig_reason_name(REASON_PLACEMENT)))
+                return no_memory(e);
+        tell(d, "Normal", "PlacementUnsatisfied", act->why);
+        return create(d, &KUBE_MIGRATIONS, d->actor->world->migrations, m, e);
+}
+
+static int delete (struct doing *d, const struct kube_resource *r, struct kube_store *store,
+                   const char *name, struct err *e)
+{
+        struct arena *a autoarena = arena_new(4096);
+        struct kube_ref *ref autoref = NULL;
+        const struct meta *meta;
+        const char *key = a ? arena_printf(a, "%s/%s", d->vm->meta.ns, name) : NULL;
+
+        if (!key)
+                return no_memory(e);
+        ref = kube_store_get(store, key);
+        if (!ref)
+                return 0;
+        /* the uid is a precondition: never its namesake that came after */
+        meta = r == &KUBE_PODS ? &((const struct pod *)kube_ref_object(ref))->meta
+                               : &((const struct migration *)kube_ref_object(ref))->meta;
+        return kube_delete(client(d), r, d->vm->meta.ns, name, meta->uid, -1, e);
+}
+
+static int cancel(struct doing *d, const char *name, struct err *e)
+{
+        struct json *patch autojson = json_new_object();
+
+        if (!json_set_bool(json_object_at(patch, "spec"), "cancel", true))
+                return no_memory(e);
+        return kube_patch(client(d), &KUBE_MIGRATIONS, d->vm->meta.ns, name, NULL, patch, NULL, e);
+}
+
+static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
+{
+        struct world *w = d->actor->world;
+
+        switch (act->kind) {
+        case REC_ADD_FINALIZER:
+        case REC_REMOVE_FINALIZER:
+                return set_finalizer(d, act->kind == REC_ADD_FINALIZER, e);
+        case REC_CREATE_POD:
+                return create_pod(d, act, e);
+        case REC_DELETE_POD:
+                return delete (d, &KUBE_PODS, w->pods, act->name, e);
+        case REC_CREATE_MIGRATION:
+                return create_migration(d, act, e);
+        case REC_CANCEL_MIGRATION:
+                return cancel(d, act->name, e);
+        case REC_DELETE_MIGRATION:
+                return delete (d, &KUBE_MIGRATIONS, w->migrations, act->name, e);
+        case REC_SET_MIGRATION:
+                return set_migration(d, act, e);
+        case REC_SET_VM:
+                return set_vm(d, act, e);
+        }
+        return err_set(e, -EINVAL, "no such action: %d", (int)act->kind);
+}
+
+int act_all(const struct actor *actor, const struct vm *vm, const struct rec_output *out,
+            bool *again, struct err *e)
+{
+        struct doing d = {.actor = actor, .vm = vm};
+
+        for (size_t i = 0; i < out->n; i++) {
+                int rc = act_one(&d, &out->v[i], e);
+
+                if (rc < 0)
+                        return err_wrap(e, "%s", out->v[i].name);
+        }
+        *again = d.again;
+        return 0;
+}

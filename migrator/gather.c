@@ -1,0 +1,209 @@
+#include "migrator/gather.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mono.h"
+
+void gathered_free(struct gathered *g)
+{
+        kube_ref_put(g->vm);
+        kube_refs_put(&g->pods);
+        kube_refs_put(&g->migrations);
+        for (size_t i = 0; i < g->nheld; i++)
+                kube_ref_put(g->held[i]);
+        arena_free(g->arena);
+        *g = (struct gathered){0};
+}
+
+static int no_memory(struct err *e)
+{
+        return err_set(e, -ENOMEM, "out of memory");
+}
+
+/* --- the VM's own objects */
+
+/* Objects of a former VM of the same name are none of ours. */
+static bool is_ours(const struct vm *vm, const char *uid)
+{
+        return !*uid || !strcmp(uid, vm->meta.uid);
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+        const struct migration *x = *(const struct migration *const *)a;
+        const struct migration *y = *(const struct migration *const *)b;
+
+        if (x->meta.created_us != y->meta.created_us)
+                return x->meta.created_us < y->meta.created_us ? -1 : 1;
+        if (x->status.finished_us != y->status.finished_us)
+                return x->status.finished_us < y->status.finished_us ? -1 : 1;
+        return strcmp(x->meta.name, y->meta.name);
+}
+
+static int own_objects(struct world *w, const char *key, struct gathered *g)
+{
+        const struct vm *vm = g->in.vm;
+        const struct migration **m;
+        const struct pod **p;
+
+        if (kube_store_indexed(w->pods, key, &g->pods) < 0 ||
+            kube_store_indexed(w->migrations, key, &g->migrations) < 0)
+                return -ENOMEM;
+        p = arena_array(g->arena, g->pods.n, sizeof(*p));
+        m = arena_array(g->arena, g->migrations.n, sizeof(*m));
+        if (!p || !m)
+                return -ENOMEM;
+        for (size_t i = 0; i < g->pods.n; i++) {
+                const struct pod *pod = kube_ref_object(g->pods.v[i]);
+
+                if (is_ours(vm, pod->vm_uid))
+                        p[g->in.npods++] = pod;
+        }
+        for (size_t i = 0; i < g->migrations.n; i++) {
+                const struct migration *mig = kube_ref_object(g->migrations.v[i]);
+
+                if (is_ours(vm, mig->status.vm_uid))
+                        m[g->in.nmigrations++] = mig;
+        }
+        qsort(m, g->in.nmigrations, sizeof(*m), oldest_first);
+        g->in.pods = p;
+        g->in.migrations = m;
+        return 0;
+}
+
+/* --- the nodes that matter to it */
+
+static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes, const char *name)
+{
+        struct kube_ref *node, *host;
+
+        if (!*name)
+                return;
+        for (size_t i = 0; i < g->in.nnodes; i++)
+                if (!strcmp(nodes[i].name, name))
+                        return;
+        node = kube_store_get(w->nodes, name);
+        host = kube_store_get(w->hosts, name);
+        if (node)
+                g->held[g->nheld++] = node;
+        if (host)
+                g->held[g->nheld++] = host;
+        nodes[g->in.nnodes++] = (struct rec_node){
+                .name = name,
+                .node = node ? kube_ref_object(node) : NULL,
+                .host = host ? kube_ref_object(host) : NULL,
+                .alive = world_alive(w, name),
+        };
+}
+
+static int nodes_of(struct world *w, struct gathered *g)
+{
+        size_t most = 1 + g->in.npods + 2 * g->in.nmigrations;
+        struct rec_node *nodes = arena_array(g->arena, most, sizeof(*nodes));
+
+        g->held = arena_array(g->arena, 2 * most, sizeof(*g->held));
+        if (!nodes || !g->held)
+                return -ENOMEM;
+        add_node(w, g, nodes, g->in.vm->status.owner.node);
+        for (size_t i = 0; i < g->in.npods; i++)
+                add_node(w, g, nodes, g->in.pods[i]->node);
+        for (size_t i = 0; i < g->in.nmigrations; i++) {
+                const struct migration *m = g->in.migrations[i];
+
+                if (mig_finished(m->status.phase))
+                        continue;
+                add_node(w, g, nodes, m->status.source);
+                add_node(w, g, nodes, m->status.target);
+        }
+        g->in.nodes = nodes;
+        return 0;
+}
+
+/* --- permits: counted when a move waits for one */
+
+struct count {
+        const struct migration *mine;
+        const char *source, *target;
+        int64_t total, source_used, target_used, ahead;
+};
+
+/* Holds a permit from the moment its pod was asked for; a node's from the copy on. */
+static bool holds(const struct migration *m)
+{
+        return !mig_finished(m->status.phase) && *m->status.source &&
+               (m->status.phase != MIG_PENDING || !m->status.queue_position);
+}
+
+static bool before(const struct migration *x, const struct migration *y)
+{
+        /* by what asks for it: a user, a drain, then placement */
+        if (x->spec.reason != y->spec.reason)
+                return x->spec.reason > y->spec.reason;
+        if (x->meta.created_us != y->meta.created_us)
+                return x->meta.created_us < y->meta.created_us;
+        return strcmp(x->meta.name, y->meta.name) < 0;
+}
+
+static bool count_one(void *ctx, const void *object)
+{
+        struct count *c = ctx;
+        const struct migration *m = object;
+
+        if (mig_finished(m->status.phase) || !strcmp(m->meta.uid, c->mine->meta.uid))
+                return true;
+        if (!holds(m)) {
+                c->ahead += before(m, c->mine);
+                return true;
+        }
+        c->total++;
+        c->source_used += !strcmp(m->status.source, c->source);
+        c->target_used += m->status.phase >= MIG_COPYING && !strcmp(m->status.target, c->target);
+        return true;
+}
+
+static void permits(struct world *w, const struct limits *limits, struct gathered *g)
+{
+        struct count c = {.source = g->in.vm->status.owner.node, .target = ""};
+
+        for (size_t i = 0; i < g->in.nmigrations; i++) {
+                const struct migration *m = g->in.migrations[i];
+
+                if (m->status.phase == MIG_PENDING || m->status.phase == MIG_SCHEDULED ||
+                    m->status.phase == MIG_PREFLIGHT)
+                        c.mine = m;
+        }
+        if (!c.mine)
+                return;
+        c.target = c.mine->status.target;
+        for (size_t i = 0; !*c.target && i < g->in.npods; i++)
+                if (!strcmp(g->in.pods[i]->meta.name, c.mine->status.pod))
+                        c.target = g->in.pods[i]->node;
+        kube_store_each(w->migrations, count_one, &c);
+        g->in.permits = (struct rec_permits){
+                .total_free = limits->total - c.total,
+                .source_free = limits->per_node - c.source_used,
+                .target_free = limits->per_node - c.target_used,
+                .ahead = c.ahead,
+        };
+}
+
+int gather(struct world *w, const struct limits *limits, const char *key, struct gathered *out,
+           struct err *e)
+{
+        struct gathered g = {.vm = kube_store_get(w->vms, key)};
+
+        if (!g.vm)
+                return err_set(e, -ENOENT, "no VirtualMachine %s", key);
+        g.arena = arena_new((size_t)8 << 20);
+        g.in.vm = kube_ref_object(g.vm);
+        g.in.now_us = wall_us();
+        if (!g.arena || own_objects(w, key, &g) < 0 || nodes_of(w, &g) < 0) {
+                gathered_free(&g);
+                return no_memory(e);
+        }
+        permits(w, limits, &g);
+        *out = g;
+        return 0;
+}

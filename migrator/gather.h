@@ -1,0 +1,26 @@
+/* All that reconcile() wants to know of one VM, with references that keep it in memory. */
+#ifndef DROVER_MIGRATOR_GATHER_H
+#define DROVER_MIGRATOR_GATHER_H
+
+#include "migrator/world.h"
+
+struct gathered {
+        struct rec_input in;
+        struct arena *arena;
+        struct kube_ref *vm;
+        struct kube_refs pods, migrations;
+        struct kube_ref **held; /* of nodes and hosts */
+        size_t nheld;
+};
+
+struct limits {
+        int64_t total;    /* moves at a time in the cluster */
+        int64_t per_node; /* outbound, and inbound, at a time */
+};
+
+/* 0, -ENOENT when there is no such VM (any more), -ENOMEM. */
+must_check int gather(struct world *w, const struct limits *limits, const char *key,
+                      struct gathered *out, struct err *e);
+void gathered_free(struct gathered *g);
+
+#endif

@@ -1,0 +1,141 @@
+#include "migrator/handle.h"
+
+#include "core/placement.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void metadata(struct json *pod, const struct vm *vm, const struct rec_action *act)
+{
+        struct json *meta = json_object_at(pod, "metadata");
+        struct json *labels = json_object_at(meta, "labels");
+        struct json *notes = json_object_at(meta, "annotations");
+        struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
+        char hash[17], epoch[24];
+
+        placement_hash(vm, hash);
+        snprintf(epoch, sizeof(epoch), "%lld", (long long)act->epoch);
+        json_set_str(meta, "name", act->name);
+        json_set_str(meta, "namespace", vm->meta.ns);
+        /* the VM's labels, so that pod (anti-)affinity between VMs works as between pods */
+        for (size_t i = 0; i < vm->meta.labels.n; i++)
+                json_set_str(labels, vm->meta.labels.v[i].key, vm->meta.labels.v[i].value);
+        json_set_str(labels, DROVER_VM_LABEL, vm->meta.name);
+        json_set_str(notes, DROVER_UID_ANNOTATION, vm->meta.uid);
+        json_set_str(notes, DROVER_EPOCH_ANNOTATION, epoch);
+        json_set_str(notes, DROVER_PLACEMENT_ANNOTATION, hash);
+        if (act->for_migration)
+                json_set_str(notes, DROVER_MIGRATION_ANNOTATION, act->name);
+        json_set_str(owner, "apiVersion", DROVER_API_VERSION);
+        json_set_str(owner, "kind", "VirtualMachine");
+        json_set_str(owner, "name", vm->meta.name);
+        json_set_str(owner, "uid", vm->meta.uid);
+        json_set_bool(owner, "controller", true);
+}
+
+static void on_name(struct json *fields, const char *op, const char *node)
+{
+        struct json *r = json_add(fields, json_new_object());
+
+        json_set_str(r, "key", "metadata.name");
+        json_set_str(r, "operator", op);
+        json_add(json_array_at(r, "values"), json_new_string(node));
+}
+
+/* Preferences and pod (anti-)affinity as written; the VM's required node affinity is the webhook's.
+ */
+static int affinity(struct json *spec, const struct vm *vm, const struct rec_action *act)
+{
+        const char *text = vm->spec.placement.affinity_json;
+        struct json *a = NULL, *node, *term;
+        struct err e;
+
+        if (*text && json_parse(text, strlen(text), strlen(text), &a, &e) < 0)
+                return -1;
+        a = json_set(spec, "affinity", a ? a : json_new_object());
+        node = json_object_at(a, "nodeAffinity");
+        json_remove(node, "requiredDuringSchedulingIgnoredDuringExecution");
+        if (!*act->pin && !*act->avoid)
+                return 0;
+        term = json_add(
+                json_array_at(
+                        json_object_at(node, "requiredDuringSchedulingIgnoredDuringExecution"),
+                        "nodeSelectorTerms"),
+                json_new_object());
+        if (*act->pin)
+                on_name(json_array_at(term, "matchFields"), "In", act->pin);
+        if (*act->avoid)
+                on_name(json_array_at(term, "matchFields"), "NotIn", act->avoid);
+        return term ? 0 : -1;
+}
+
+static int spread(struct json *spec, const struct vm *vm)
+{
+        const char *text = vm->spec.placement.spread_json;
+        struct json *j = NULL;
+        struct err e;
+
+        if (!*text)
+                return 0;
+        if (json_parse(text, strlen(text), strlen(text), &j, &e) < 0)
+                return -1;
+        return json_set(spec, "topologySpreadConstraints", j) ? 0 : -1;
+}
+
+/* Passes the "restricted" Pod Security level. */
+static void security(struct json *spec, struct json *container)
+{
+        struct json *pod = json_object_at(spec, "securityContext");
+        struct json *own = json_object_at(container, "securityContext");
+
+        json_set_bool(pod, "runAsNonRoot", true);
+        json_set_int(pod, "runAsUser", 65532);
+        json_set_str(json_object_at(pod, "seccompProfile"), "type", "RuntimeDefault");
+        json_set_bool(own, "allowPrivilegeEscalation", false);
+        json_set_bool(own, "readOnlyRootFilesystem", true);
+        json_add(json_array_at(json_object_at(own, "capabilities"), "drop"),
+                 json_new_string("ALL"));
+}
+
+static void container(struct json *spec, const char *image)
+{
+        struct json *c = json_add(json_array_at(spec, "containers"), json_new_object());
+        struct json *resources = json_object_at(c, "resources");
+        static const char *const kinds[] = {"requests", "limits"};
+
+        json_set_str(c, "name", "handle");
+        json_set_str(c, "image", image);
+        json_set_str(c, "imagePullPolicy", "IfNotPresent");
+        for (size_t i = 0; i < countof(kinds); i++) {
+                struct json *r = json_object_at(resources, kinds[i]);
+
+                /* what the handle itself needs; the guest's share is the extender's to count */
+                json_set_str(r, "cpu", i ? "10m" : "1m");
+                json_set_str(r, "memory", i ? "16Mi" : "4Mi");
+        }
+        security(spec, c);
+}
+
+struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image)
+{
+        struct json *pod = json_new_object();
+        struct json *spec = json_object_at(pod, "spec");
+        struct json *gate;
+
+        json_set_str(pod, "apiVersion", "v1");
+        json_set_str(pod, "kind", "Pod");
+        metadata(pod, vm, act);
+        json_set_int(spec, "terminationGracePeriodSeconds", 1);
+        json_set_bool(spec, "automountServiceAccountToken", false);
+        json_set_bool(spec, "enableServiceLinks", false);
+        if (*vm->spec.placement.priority_class)
+                json_set_str(spec, "priorityClassName", vm->spec.placement.priority_class);
+        gate = json_add(json_array_at(spec, "readinessGates"), json_new_object());
+        json_set_str(gate, "conditionType", DROVER_RUNNING_GATE);
+        container(spec, image);
+        if (affinity(spec, vm, act) < 0 || spread(spec, vm) < 0) {
+                json_free(pod);
+                return NULL;
+        }
+        return pod;
+}

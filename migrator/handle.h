@@ -1,0 +1,14 @@
+/* The handle pod of a VM, as JSON. */
+#ifndef DROVER_MIGRATOR_HANDLE_H
+#define DROVER_MIGRATOR_HANDLE_H
+
+#include "base/json.h"
+#include "core/reconcile.h"
+
+/*
+ * What the migrator gives to the API server for a REC_CREATE_POD action; the webhook adds the
+ * required affinity, the tolerations and the managed resource. NULL when out of memory.
+ */
+struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image);
+
+#endif

@@ -71,7 +71,7 @@ static struct json *new_lease(const char *ns, const char *name, const char *iden
 /* --- requests of the election: short, not retried, since the loop asks again anyhow */
 
 static int request(struct kube_election *el, const char *method, const struct json *body,
-                   struct json **out, struct err *e)
+                   struct json **out)
 {
         bool create = strcmp(method, "POST") == 0;
         struct kube_call call = {.method = method,
@@ -82,8 +82,15 @@ static int request(struct kube_election *el, const char *method, const struct js
                                  .body = body,
                                  .deadline_ms = el->cfg.renew_ms / 2,
                                  .once = true};
+        struct err e;
+        int rc = kube_call_run(el->client, &call, out, &e);
 
-        return kube_call_run(el->client, &call, out, e);
+        /* Not there yet, or another candidate was faster: nothing to tell. */
+        if (rc < 0 && rc != -ENOENT && rc != -EAGAIN && rc != -EEXIST && el->cfg.error) {
+                err_wrap(&e, "election %s/%s", el->cfg.ns, el->cfg.name);
+                el->cfg.error(el->cfg.ctx, &e);
+        }
+        return rc;
 }
 
 static int create(struct kube_election *el)
@@ -91,7 +98,7 @@ static int create(struct kube_election *el)
         autojson struct json *lease =
                 new_lease(el->cfg.ns, el->cfg.name, el->cfg.identity, seconds(el->cfg.lease_ms));
 
-        return lease ? request(el, "POST", lease, NULL, NULL) : -ENOMEM;
+        return lease ? request(el, "POST", lease, NULL) : -ENOMEM;
 }
 
 /* The update carries the resourceVersion that was read: of two candidates one wins. */
@@ -99,7 +106,7 @@ static int take(struct kube_election *el, struct json *lease, bool acquire)
 {
         if (!fill(lease, el->cfg.identity, seconds(el->cfg.lease_ms), acquire))
                 return -ENOMEM;
-        return request(el, "PUT", lease, NULL, NULL);
+        return request(el, "PUT", lease, NULL);
 }
 
 /* --- judgement */
@@ -141,7 +148,7 @@ static void step(struct kube_election *el)
         autojson struct json *lease = NULL;
         struct mono sent = mono_now();
         bool ours;
-        int rc = request(el, "GET", NULL, &lease, NULL);
+        int rc = request(el, "GET", NULL, &lease);
 
         if (rc == -ENOENT) {
                 rc = create(el);
@@ -187,11 +194,11 @@ static void release(struct kube_election *el)
 {
         autojson struct json *lease = NULL;
 
-        if (!el->held || request(el, "GET", NULL, &lease, NULL) < 0)
+        if (!el->held || request(el, "GET", NULL, &lease) < 0)
                 return;
         if (strcmp(holder_of(lease), el->cfg.identity) != 0 || !fill(lease, "", 1, false))
                 return;
-        (void)!request(el, "PUT", lease, NULL, NULL); /* else it expires */
+        (void)!request(el, "PUT", lease, NULL); /* else it expires */
 }
 
 static void *election_thread(void *arg)

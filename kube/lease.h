@@ -12,6 +12,9 @@
 struct kube_election_config {
         const char *ns, *name, *identity;
         int64_t lease_ms, renew_ms, retry_ms; /* 15000, 10000, 2000 */
+        /* Each request that failed, on the election's thread; may be NULL. */
+        void (*error)(void *ctx, const struct err *e);
+        void *ctx;
 };
 struct kube_election;
 /* All strings copied. The thread runs until stop. */

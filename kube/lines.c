@@ -42,7 +42,7 @@ int kube_lines_feed(struct kube_lines *l, const char *data, size_t len, kube_tex
 
                 if (l->part.len) {
                         rc = append(&l->part, data, n, e);
-                        if (rc == 0)
+                        if (rc == 0 && !blank(l->part.data, l->part.len))
                                 rc = line(ctx, l->part.data, l->part.len, e);
                         if (l->part.cap > KEEP)
                                 buf_free(&l->part);

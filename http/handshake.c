@@ -27,7 +27,7 @@ int handshake_certificate(gnutls_session_t session, const gnutls_datum_t *ca, in
         return 0;
 }
 
-/* The client's own name; a NUL within it is an attempt to be taken for another. */
+/* The client's own name; what is not text (a NUL in it, say) GnuTLS shows as "#" and digits. */
 static bool common_name(gnutls_x509_crt_t crt, char cn[CN_MAX])
 {
         size_t size = CN_MAX;
@@ -37,33 +37,32 @@ static bool common_name(gnutls_x509_crt_t crt, char cn[CN_MAX])
                 cn[0] = 0;
                 return true;
         }
-        return rc == 0 && strlen(cn) == size;
+        return rc == 0 && strlen(cn) == size && cn[0] != '#';
 }
 
-static gnutls_alert_description_t alert_for(unsigned status)
-{
-        if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
-                return GNUTLS_A_CERTIFICATE_EXPIRED;
-        if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
-                return GNUTLS_A_UNKNOWN_CA;
-        return GNUTLS_A_BAD_CERTIFICATE;
-}
-
-/* 0 and the client's name, or the alert that says what is wrong. */
+/* 0 and the client's name, or the alert that says what is wrong. One CA that vouches is enough. */
 static int verify_chain(struct conn *c, gnutls_x509_crt_t *crts, unsigned n)
 {
         gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
                                          .data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
-        unsigned status = 0;
+        gnutls_alert_description_t alert = GNUTLS_A_UNKNOWN_CA;
+        gnutls_x509_trust_list_t trust;
 
-        int rc = gnutls_x509_trust_list_verify_crt2(tls_trust(c->tls), crts, n, &purpose, 1,
-                                                    GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM),
-                                                    &status, NULL);
-        if (rc < 0)
-                return GNUTLS_A_INTERNAL_ERROR;
-        if (status)
-                return (int)alert_for(status);
-        return common_name(crts[0], c->cn) ? 0 : GNUTLS_A_BAD_CERTIFICATE;
+        for (size_t i = 0; (trust = tls_trust(c->tls, i)); i++) {
+                unsigned status = 0;
+                int rc = gnutls_x509_trust_list_verify_crt2(
+                        trust, crts, n, &purpose, 1,
+                        GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM), &status, NULL);
+                if (rc < 0)
+                        return GNUTLS_A_INTERNAL_ERROR;
+                if (status == 0)
+                        return common_name(crts[0], c->cn) ? 0 : GNUTLS_A_BAD_CERTIFICATE;
+                if (!(status & GNUTLS_CERT_SIGNER_NOT_FOUND)) /* says more than "not mine" */
+                        alert = status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED)
+                                        ? GNUTLS_A_CERTIFICATE_EXPIRED
+                                        : GNUTLS_A_BAD_CERTIFICATE;
+        }
+        return (int)alert;
 }
 
 static int verify_peer(struct conn *c, gnutls_session_t session)

@@ -42,7 +42,7 @@ int handshake_certificate(gnutls_session_t session, const gnutls_datum_t *ca, in
 /* The parts of a set. */
 gnutls_pcert_st *tls_chain(struct tls_set *set, unsigned *n);
 gnutls_privkey_t tls_key(const struct tls_set *set);
-gnutls_x509_trust_list_t tls_trust(const struct tls_set *set);
+gnutls_x509_trust_list_t tls_trust(const struct tls_set *set, size_t i); /* NULL past the last */
 
 /* --- conn.c: the open connections and how long each may take for what it is at */
 

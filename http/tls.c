@@ -14,6 +14,7 @@
 
 #define FILE_MAX  ((size_t)1 << 20)
 #define CHAIN_MAX 8
+#define CA_MAX    32
 #define NFILES    3
 
 struct tls_set {
@@ -21,7 +22,11 @@ struct tls_set {
         gnutls_pcert_st chain[CHAIN_MAX];
         unsigned nchain;
         gnutls_privkey_t key;
-        gnutls_x509_trust_list_t trust; /* NULL: clients need no certificate */
+        /*
+         * A list a CA: within one list GnuTLS takes the first of the issuer's name, which before
+         * and after a rotation may be the same.
+         */
+        gnutls_x509_trust_list_t trust[CA_MAX];
         time_t expires;
 };
 
@@ -101,22 +106,42 @@ static int load_key(struct tls_set *set, const char *path, struct err *e)
         return rc < 0 ? gnutls_err(e, rc, "key", path) : 0;
 }
 
+/* crt becomes the list's. */
+static int add_trust(struct tls_set *set, size_t i, gnutls_x509_crt_t crt)
+{
+        int rc = gnutls_x509_trust_list_init(&set->trust[i], 0);
+
+        if (rc == 0)
+                rc = gnutls_x509_trust_list_add_cas(set->trust[i], &crt, 1, 0);
+        if (rc == 1)
+                return 0;
+        gnutls_x509_crt_deinit(crt);
+        return rc < 0 ? rc : GNUTLS_E_CERTIFICATE_ERROR;
+}
+
 static int load_trust(struct tls_set *set, const char *path, struct err *e)
 {
         autobuf struct buf b = buf_new(FILE_MAX);
+        gnutls_x509_crt_t crts[CA_MAX];
+        unsigned n = CA_MAX;
         gnutls_datum_t pem;
 
         int rc = read_pem(path, &b, &pem, e);
         if (rc < 0)
                 return rc;
-        rc = gnutls_x509_trust_list_init(&set->trust, 0);
+        rc = gnutls_x509_crt_list_import(crts, &n, &pem, GNUTLS_X509_FMT_PEM,
+                                         GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED);
         if (rc < 0)
                 return gnutls_err(e, rc, "client CA", path);
-        rc = gnutls_x509_trust_list_add_trust_mem(set->trust, &pem, NULL, GNUTLS_X509_FMT_PEM, 0,
-                                                  0);
-        if (rc < 0)
-                return gnutls_err(e, rc, "client CA", path);
-        return rc ? 0 : err_set(e, -EINVAL, "client CA %s: no certificate in it", path);
+        n = (unsigned)rc;
+        rc = 0;
+        for (unsigned i = 0; i < n; i++) {
+                if (rc == 0)
+                        rc = add_trust(set, i, crts[i]);
+                else
+                        gnutls_x509_crt_deinit(crts[i]);
+        }
+        return rc < 0 ? gnutls_err(e, rc, "client CA", path) : 0;
 }
 
 /* Files that are replaced one after the other are for a while of two different pairs. */
@@ -264,8 +289,8 @@ void tls_put(struct tls_set *set)
                 gnutls_pcert_deinit(&set->chain[i]);
         if (set->key)
                 gnutls_privkey_deinit(set->key);
-        if (set->trust)
-                gnutls_x509_trust_list_deinit(set->trust, 1);
+        for (size_t i = 0; i < CA_MAX && set->trust[i]; i++)
+                gnutls_x509_trust_list_deinit(set->trust[i], 1);
         free(set);
 }
 
@@ -285,7 +310,7 @@ gnutls_privkey_t tls_key(const struct tls_set *set)
         return set->key;
 }
 
-gnutls_x509_trust_list_t tls_trust(const struct tls_set *set)
+gnutls_x509_trust_list_t tls_trust(const struct tls_set *set, size_t i)
 {
-        return set->trust;
+        return i < CA_MAX ? set->trust[i] : NULL;
 }

@@ -530,7 +530,7 @@ static void garbage_does_no_harm(void **state)
         struct answer a;
 
         (void)state;
-        start(&(struct http_config){.request_seconds = 2});
+        start(&(struct http_config){.request_seconds = 1, .idle_seconds = 1});
         for (size_t i = 0; i < countof(ODD); i++) {
                 assert_true(client_open(&c, port, NULL));
                 client_send(&c, ODD[i], i + 1 == countof(ODD) ? 36 : strlen(ODD[i]));

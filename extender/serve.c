@@ -19,6 +19,7 @@ void service_init(struct service *s, struct fleet *fleet)
         const size_t n = countof(bounds);
 
         s->fleet = fleet;
+        s->clock = mono_now;
         s->filter_seconds = metric_histogram("drover_filter_seconds",
                                              "Time to answer a filter call.", NULL, bounds, n);
         s->filter_total =
@@ -33,7 +34,7 @@ void service_init(struct service *s, struct fleet *fleet)
 
 void service_count(struct service *s)
 {
-        struct fleet_count c = fleet_count(s->fleet, mono_now());
+        struct fleet_count c = fleet_count(s->fleet, s->clock());
 
         metric_set(s->known, "host", (double)c.hosts);
         metric_set(s->known, "vm", (double)c.vms);
@@ -98,7 +99,7 @@ static void answer_filter(struct service *s, const struct extender_args *args,
         autoarena struct arena *a = arena_new(ANSWER_ARENA_MAX);
         struct fleet_verdict v;
         struct err e = {.code = -ENOMEM, .msg = "out of memory"};
-        int rc = a ? fleet_filter(s->fleet, args->pod, &args->names, mono_now(), a, &v, &e)
+        int rc = a ? fleet_filter(s->fleet, args->pod, &args->names, s->clock(), a, &v, &e)
                    : -ENOMEM;
 
         if (rc < 0) {
@@ -140,7 +141,7 @@ void serve_prioritize(void *ctx, const struct http_request *req, struct http_rep
         autofree int *scores = calloc(args.names.n + 1, sizeof(*scores));
         /* The scheduler has no use for an error here: hosts that cannot be told apart score alike.
          */
-        if (scores && fleet_scores(s->fleet, args.pod, &args.names, mono_now(), scores, &e) < 0)
+        if (scores && fleet_scores(s->fleet, args.pod, &args.names, s->clock(), scores, &e) < 0)
                 memset(scores, 0, args.names.n * sizeof(*scores));
         if (!scores || extender_priorities_encode(&args, scores, &rep->body) < 0) {
                 buf_reset(&rep->body);

@@ -10,6 +10,7 @@
 
 struct service {
         struct fleet *fleet;
+        struct mono (*clock)(void); /* mono_now, but for tests */
         struct metric *filter_seconds, *filter_total, *refusals_total, *prioritize_seconds;
         struct metric *known; /* gauge: objects in the picture, by kind */
 };

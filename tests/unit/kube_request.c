@@ -1,0 +1,548 @@
+#include "base/mono.h"
+#include "kube/io.h"
+#include "tests/fake/apiserver.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct fake *server;
+static struct kube_client *client;
+
+static void begin(fake_script *script, void *ctx)
+{
+        struct kube_config cfg = {.ns = "default", .token = "secret"};
+        struct err e;
+
+        server = fake_start(script, ctx);
+        cfg.server = fake_url(server);
+        if (kube_client_new(&cfg, "drover-test/1", &client, &e) < 0)
+                fail_msg("%s", e.msg);
+        client->tune.backoff_min_ms = 10;
+        client->tune.request_ms = 3000;
+}
+
+static int tear_down(void **state)
+{
+        (void)state;
+        kube_client_free(client);
+        client = NULL;
+        fake_stop(server);
+        return 0;
+}
+
+/* --- the verbs as they go over the wire */
+
+static char wire[8192], wire_headers[8192];
+
+static void record(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        const char *p = strstr(r->headers, "Content-Type: ");
+        char type[64] = "";
+
+        (void)ctx;
+        if (p)
+                sscanf(p, "Content-Type: %63[^\r]", type);
+        snprintf(wire, sizeof(wire), "%s %s [%s] %s", r->method, r->target, type, r->body);
+        snprintf(wire_headers, sizeof(wire_headers), "%s\r\n", r->headers);
+        fake_answer(c, strcmp(r->method, "POST") == 0 ? 201 : 200, "",
+                    "{\"metadata\":{\"name\":\"it\",\"resourceVersion\":\"7\"}}");
+}
+
+static void verbs(void **state)
+{
+        autojson struct json *o = NULL;
+        struct json *out = NULL;
+        struct err e = {0};
+
+        (void)state;
+        begin(record, NULL);
+        assert_int_equal(json_parse("{\"metadata\":{\"name\":\"a\"}}", 25, 100, &o, &e), 0);
+        assert_int_equal(kube_get(client, &KUBE_PODS, "n", "p", &out, &e), 0);
+        assert_string_equal(wire, "GET /api/v1/namespaces/n/pods/p [] ");
+        assert_non_null(strstr(wire_headers, "Authorization: Bearer secret\r\n"));
+        assert_non_null(strstr(wire_headers, "Accept: application/json\r\n"));
+        assert_non_null(strstr(wire_headers, "User-Agent: drover-test/1"));
+        assert_string_equal(json_str(json_get(out, "metadata"), "resourceVersion", ""), "7");
+        json_free(out);
+        assert_int_equal(kube_get(client, &KUBE_NODES, "ignored", "n 1", NULL, &e), 0);
+        assert_string_equal(wire, "GET /api/v1/nodes/n%201 [] ");
+        assert_int_equal(kube_create(client, &KUBE_VMS, "n", o, &out, &e), 0);
+        assert_string_equal(wire, "POST /apis/drover.dev/v1alpha1/namespaces/n/virtualmachines "
+                                  "[application/json] {\"metadata\":{\"name\":\"a\"}}");
+        json_free(out);
+        assert_int_equal(kube_create(client, &KUBE_HOSTS, NULL, o, NULL, &e), 0);
+        assert_non_null(strstr(wire, "POST /apis/drover.dev/v1alpha1/virtualmachinehosts "));
+        assert_int_equal(kube_patch(client, &KUBE_VMS, "n", "a", "status", o, NULL, &e), 0);
+        assert_string_equal(wire,
+                            "PATCH /apis/drover.dev/v1alpha1/namespaces/n/virtualmachines/a/status "
+                            "[application/merge-patch+json] {\"metadata\":{\"name\":\"a\"}}");
+        assert_int_equal(
+                kube_patch_strategic(client, &KUBE_NODES, NULL, "a", "status", o, NULL, &e), 0);
+        assert_non_null(strstr(wire, "PATCH /api/v1/nodes/a/status "
+                                     "[application/strategic-merge-patch+json] {"));
+        assert_int_equal(kube_update(client, &KUBE_LEASES, "n", "a", o, NULL, &e), 0);
+        assert_non_null(strstr(wire, "PUT /apis/coordination.k8s.io/v1/namespaces/n/leases/a "
+                                     "[application/json] {"));
+        assert_int_equal(kube_delete(client, &KUBE_PODS, "n", "p", "uid-1", 0, &e), 0);
+        assert_string_equal(wire,
+                            "DELETE /api/v1/namespaces/n/pods/p [application/json] "
+                            "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{"
+                            "\"uid\":\"uid-1\"},\"gracePeriodSeconds\":0}");
+        assert_int_equal(kube_delete(client, &KUBE_PODS, "n", "p", NULL, -1, &e), 0);
+        assert_non_null(strstr(wire, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\"}"));
+        assert_null(strstr(wire_headers, "Expect:"));
+        assert_int_equal(fake_connections(server), 1); /* kept alive */
+}
+
+static void names_that_are_none(void **state)
+{
+        autojson struct json *o = json_new_object();
+        struct err e = {0};
+
+        (void)state;
+        begin(record, NULL);
+        assert_int_equal(kube_get(client, &KUBE_PODS, "n", "..", NULL, &e), -EINVAL);
+        assert_int_equal(kube_get(client, &KUBE_PODS, "n/x", "p", NULL, &e), -EINVAL);
+        assert_int_equal(kube_get(client, &KUBE_PODS, "n", "", NULL, &e), -EINVAL);
+        assert_int_equal(kube_get(client, &KUBE_PODS, NULL, "p", NULL, &e), -EINVAL);
+        assert_int_equal(kube_get(client, &KUBE_PODS, "n", NULL, NULL, &e), -EINVAL);
+        assert_int_equal(kube_delete(client, &KUBE_PODS, "n", NULL, NULL, -1, &e), -EINVAL);
+        assert_int_equal(kube_create(client, &KUBE_PODS, NULL, o, NULL, &e), -EINVAL);
+        assert_int_equal(fake_requests(server), 0);
+}
+
+/* --- errors */
+
+struct reply {
+        int status;
+        const char *headers, *body;
+        int good_after; /* requests answered 200 from here; 0: never */
+};
+
+static void reply(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        const struct reply *x = ctx;
+
+        if (x->good_after && r->number > x->good_after)
+                fake_answer(c, 200, "", "{}");
+        else
+                fake_answer(c, x->status, x->headers, x->body);
+}
+
+#define STATUS(text) "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"message\":\"" text "\"}"
+
+static int call(const char *verb, struct err *e)
+{
+        autojson struct json *o = json_new_object();
+
+        if (strcmp(verb, "get") == 0)
+                return kube_get(client, &KUBE_PODS, "n", "p", NULL, e);
+        if (strcmp(verb, "create") == 0)
+                return kube_create(client, &KUBE_PODS, "n", o, NULL, e);
+        if (strcmp(verb, "patch") == 0)
+                return kube_patch(client, &KUBE_PODS, "n", "p", NULL, o, NULL, e);
+        if (strcmp(verb, "update") == 0)
+                return kube_update(client, &KUBE_PODS, "n", "p", o, NULL, e);
+        return kube_delete(client, &KUBE_PODS, "n", "p", NULL, -1, e);
+}
+
+static const struct {
+        const char *verb;
+        struct reply r;
+        int code, requests;
+        const char *says;
+} answers[] = {
+        {"get", {404, "", STATUS("pods p not found"), 0}, -ENOENT, 1, "pods p not found"},
+        {"delete", {404, "", STATUS("gone"), 0}, 0, 1, ""},
+        {"create", {409, "", STATUS("already exists"), 0}, -EEXIST, 1, "already exists"},
+        {"patch", {409, "", STATUS("modified"), 0}, -EAGAIN, 1, "modified"},
+        {"update", {409, "", STATUS("modified"), 0}, -EAGAIN, 1, "modified"},
+        {"delete", {409, "", STATUS("uid"), 0}, -EAGAIN, 1, "uid"},
+        {"get", {403, "", STATUS("forbidden"), 0}, -EACCES, 1, "forbidden"},
+        {"get", {401, "", STATUS("Unauthorized"), 0}, -EPERM, 1, "Unauthorized"},
+        {"patch", {422, "", STATUS("invalid"), 0}, -EINVAL, 1, "invalid"},
+        {"patch", {400, "", STATUS("bad"), 0}, -EINVAL, 1, "bad"},
+        {"get", {410, "", STATUS("expired"), 0}, -ESTALE, 1, "expired"},
+        {"create", {413, "", "too big", 0}, -E2BIG, 1, "HTTP 413"},
+        {"get", {302, "Location: /elsewhere\r\n", "", 0}, -EPROTO, 1, "HTTP 302"},
+        {"get", {500, "", "<html>", 0}, -EBUSY, 5, "HTTP 500"},
+        {"get", {503, "", STATUS("not ready"), 2}, 0, 3, ""},
+        {"patch", {429, "", STATUS("slow down"), 1}, 0, 2, ""},
+        {"create", {429, "", STATUS("slow down"), 1}, 0, 2, ""},
+        {"create", {500, "", STATUS("maybe done"), 1}, -EBUSY, 1, "maybe done"},
+        {"create", {503, "Retry-After: 1\r\n", STATUS("starting"), 1}, 0, 2, ""},
+        {"get", {429, "Retry-After: 100\r\n", STATUS("later"), 1}, -EBUSY, 1, "later"},
+};
+
+static void answers_and_codes(void **state)
+{
+        for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+                struct reply r = answers[i].r;
+                struct err e = {.msg = ""};
+
+                begin(reply, &r);
+                int rc = call(answers[i].verb, &e);
+                if (rc != answers[i].code || fake_requests(server) != answers[i].requests ||
+                    !strstr(e.msg, answers[i].says))
+                        fail_msg("row %zu: %d after %d requests: %s", i, rc, fake_requests(server),
+                                 e.msg);
+                if (rc < 0) {
+                        assert_int_equal(e.code, rc);
+                        assert_int_equal(e.http, r.status);
+                        assert_non_null(strstr(e.msg, "pods n")); /* context */
+                }
+                assert_true(call(answers[i].verb, NULL) <= 0);
+                tear_down(state);
+        }
+        begin(reply, (void *)(uintptr_t)&answers[0].r);
+}
+
+static void retry_after_is_waited_for(void **state)
+{
+        struct reply r = {429, "Retry-After: 1\r\n", STATUS("x"), 1};
+        struct mono start = mono_now();
+        struct err e;
+
+        (void)state;
+        begin(reply, &r);
+        assert_int_equal(call("get", &e), 0);
+        assert_in_range(mono_ms_between(start, mono_now()), 1000, 2500);
+}
+
+/* --- what no server should do */
+
+static const char *const hostile[] = {"garbage",    "close",    "cut-header", "cut-body",
+                                      "short-body", "not-json", "no-body",    "huge",
+                                      "huge-error", "headers",  "long-header"};
+
+static void misbehave(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        const char *how = ctx;
+        static char block[65536];
+
+        (void)r;
+        fake_close(c);
+        memset(block, 'x', sizeof(block));
+        if (strcmp(how, "garbage") == 0)
+                fake_puts(c, "\x16\x03\x01 this is not HTTP\r\n\r\n");
+        if (strcmp(how, "cut-header") == 0)
+                fake_puts(c, "HTTP/1.1 200 OK\r\nContent-Le");
+        if (strcmp(how, "cut-body") == 0)
+                fake_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"a\":");
+        if (strcmp(how, "short-body") == 0)
+                fake_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{\"a\":1}");
+        if (strcmp(how, "not-json") == 0)
+                fake_answer(c, 200, "", "<html>");
+        if (strcmp(how, "no-body") == 0)
+                fake_answer(c, 200, "", "");
+        if (strncmp(how, "huge", 4) == 0) {
+                fake_printf(c, "HTTP/1.1 %s Said\r\nContent-Length: 104857600\r\n\r\n",
+                            how[4] ? "404" : "200");
+                for (int i = 0; i < 1600 && fake_write(c, block, sizeof(block)); i++)
+                        ;
+        }
+        if (strcmp(how, "headers") == 0) {
+                fake_puts(c, "HTTP/1.1 200 OK\r\n");
+                for (int i = 0; i < 10000000 && fake_printf(c, "X-%d: abcdefghijklmnop\r\n", i);
+                     i++)
+                        ;
+        }
+        if (strcmp(how, "long-header") == 0) {
+                fake_puts(c, "HTTP/1.1 200 OK\r\nX: ");
+                for (int i = 0; i < 1600 && fake_write(c, block, sizeof(block)); i++)
+                        ;
+        }
+}
+
+static size_t rss(void)
+{
+        FILE *f = fopen("/proc/self/statm", "r");
+        size_t size, resident = 0;
+
+        assert_int_equal(fscanf(f, "%zu %zu", &size, &resident), 2);
+        fclose(f);
+        return resident * 4096;
+}
+
+static void hostile_answers_fail_and_that_is_all(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+                struct json *out = (struct json *)0x1;
+                struct err e = {.msg = ""};
+
+                begin(misbehave, (void *)(uintptr_t)hostile[i]);
+                size_t before = rss();
+                int rc = kube_get(client, &KUBE_PODS, "n", "p", &out, &e);
+                if (rc >= 0 || rc != e.code || !*e.msg || out != (struct json *)0x1)
+                        fail_msg("%s: %d %s", hostile[i], rc, e.msg);
+                int want = strcmp(hostile[i], "huge-error") == 0 ? -ENOENT
+                           : strncmp(hostile[i], "huge", 4) == 0 ? -E2BIG
+                           : strcmp(hostile[i], "headers") == 0  ? -E2BIG
+                                                                 : rc;
+                if (rc != want)
+                        fail_msg("%s: %d %s", hostile[i], rc, e.msg);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+                if (rss() > before + ((size_t)24 << 20))
+                        fail_msg("%s: %zu bytes more", hostile[i], rss() - before);
+#endif
+                (void)before;
+                tear_down(state);
+        }
+        begin(record, NULL);
+}
+
+static void silence(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        int *how = ctx;
+
+        (void)r;
+        if (*how == 1)
+                fake_drip(c,
+                          "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"a\":1,\"b\":2,\"c\":3",
+                          50);
+        fake_hang(c);
+}
+
+static void deadline(void **state)
+{
+        (void)state;
+        for (int how = 0; how < 2; how++) {
+                struct mono start = mono_now();
+                struct err e;
+
+                begin(silence, &how);
+                client->tune.request_ms = 400;
+                assert_int_equal(call("get", &e), -ETIMEDOUT);
+                assert_in_range(mono_ms_between(start, mono_now()), 390, 1500);
+                tear_down(state);
+        }
+        begin(record, NULL);
+}
+
+static void nobody_there(void **state)
+{
+        struct kube_config cfg = {.ns = "default"};
+        struct kube_client *c;
+        struct err e;
+        char url[64];
+
+        (void)state;
+        begin(record, NULL);
+        snprintf(url, sizeof(url), "%s", fake_url(server));
+        struct fake *other = fake_start(record, NULL);
+        cfg.server = fake_url(other);
+        assert_int_equal(kube_client_new(&cfg, "x", &c, &e), 0);
+        fake_stop(other);
+        assert_int_equal(kube_get(c, &KUBE_PODS, "n", "p", NULL, &e), -ECONNREFUSED);
+        assert_int_equal(e.http, 0);
+        kube_client_free(c);
+
+        cfg.server = "http://name.invalid";
+        assert_int_equal(kube_client_new(&cfg, "x", &c, &e), 0);
+        assert_int_equal(kube_get(c, &KUBE_PODS, "n", "p", NULL, &e), -EHOSTUNREACH);
+        kube_client_free(c);
+        kube_client_free(NULL);
+        cfg.server = NULL;
+        assert_int_equal(kube_client_new(&cfg, "x", &c, &e), -EINVAL);
+}
+
+/* A connection that the server closed while it was idle is no error. */
+static void close_after(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        (void)r;
+        (void)ctx;
+        fake_answer(c, 200, "", "{}");
+        fake_close(c);
+}
+
+static void closed_idle_connections(void **state)
+{
+        struct err e;
+
+        (void)state;
+        begin(close_after, NULL);
+        for (int i = 0; i < 20; i++)
+                assert_int_equal(call(i % 2 ? "patch" : "create", &e), 0);
+        assert_int_equal(fake_requests(server), 20);
+}
+
+/* --- many at once, one of them slow */
+
+static void slow_for_some(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        (void)ctx;
+        if (strstr(r->target, "slow"))
+                fake_drip(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 20);
+        else
+                fake_answer(c, 200, "", "{}");
+}
+
+static _Atomic int slow_done;
+
+static void *slow_caller(void *arg)
+{
+        struct err e;
+
+        if (kube_get(client, &KUBE_PODS, "n", "slow", NULL, &e) == 0)
+                slow_done++;
+        return arg;
+}
+
+static void *fast_caller(void *arg)
+{
+        struct err e;
+        int *ok = arg;
+
+        for (int i = 0; i < 50; i++)
+                if (kube_get(client, &KUBE_PODS, "n", "fast", NULL, &e) == 0)
+                        ++*ok;
+        return NULL;
+}
+
+static void a_slow_answer_blocks_nobody(void **state)
+{
+        pthread_t slow, fast[4];
+        int ok[4] = {0};
+
+        (void)state;
+        begin(slow_for_some, NULL);
+        slow_done = 0;
+        pthread_create(&slow, NULL, slow_caller, NULL);
+        for (int i = 0; i < 4; i++)
+                pthread_create(&fast[i], NULL, fast_caller, &ok[i]);
+        for (int i = 0; i < 4; i++) {
+                pthread_join(fast[i], NULL);
+                assert_int_equal(ok[i], 50);
+        }
+        pthread_join(slow, NULL);
+        assert_int_equal(slow_done, 1);
+        assert_true(fake_connections(server) <= 6);
+}
+
+/* --- lists */
+
+#define META(rv, next) "\"metadata\":{\"resourceVersion\":\"" rv "\",\"continue\":\"" next "\"}"
+
+static void two_pages(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        int *expired = ctx;
+
+        if (!strstr(r->target, "/api/v1/pods?limit=500&labelSelector=a%3Db&fieldSelector=c%3Dd"))
+                fake_answer(c, 400, "", "");
+        else if (!strstr(r->target, "continue="))
+                fake_answer(c, 200, "", "{" META("5", "t=") ",\"items\":[{\"n\":1},{\"n\":2}]}");
+        else if (*expired && --*expired >= 0)
+                fake_answer(c, 410, "", STATUS("expired"));
+        else
+                fake_answer(c, 200, "", "{\"items\":[{\"n\":3}]," META("5", "") "}");
+}
+
+static void lists(void **state)
+{
+        int expired = 0;
+        struct json *out = NULL;
+        struct err e;
+
+        (void)state;
+        begin(two_pages, &expired);
+        for (int n = 0; n < 3; n++) {
+                expired = n;
+                assert_int_equal(kube_list(client, &KUBE_PODS, NULL, "a=b", "c=d", &out, &e), 0);
+                assert_int_equal(json_count(out), 3);
+                int i = 0;
+                for (const struct json *j = json_first(out); j; j = json_next(j))
+                        assert_int_equal(json_int(j, "n", 0), ++i);
+                json_free(out);
+        }
+        expired = 100;
+        out = NULL;
+        assert_int_equal(kube_list(client, &KUBE_PODS, NULL, "a=b", "c=d", &out, &e), -ESTALE);
+        assert_int_equal(e.http, 410);
+        assert_null(out);
+}
+
+static void bad_lists(void **state)
+{
+        static const char *const bodies[] = {"",
+                                             "[]",
+                                             "{\"items\":[{]}",
+                                             "{\"items\":[{}",
+                                             "{\"metadata\":{]}",
+                                             "{\"items\":[{\"a\" 1}]}"};
+        struct json *out = NULL;
+        struct err e;
+
+        for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+                struct reply r = {200, "", bodies[i], 0};
+                begin(reply, &r);
+                int rc = kube_list(client, &KUBE_PODS, "n", NULL, NULL, &out, &e);
+                if (rc != -EBADMSG)
+                        fail_msg("%s: %d", bodies[i], rc);
+                assert_null(out);
+                tear_down(state);
+        }
+        begin(record, NULL);
+}
+
+/* --- a request under way when the client ends is given back */
+
+static void *blocked_caller(void *arg)
+{
+        int *rc = arg;
+        struct err e;
+
+        *rc = kube_get(client, &KUBE_PODS, "n", "p", NULL, &e);
+        return NULL;
+}
+
+static void ended_in_the_middle(void **state)
+{
+        int how = 0, rc = 1;
+        pthread_t t;
+
+        (void)state;
+        begin(silence, &how);
+        pthread_create(&t, NULL, blocked_caller, &rc);
+        while (fake_requests(server) == 0)
+                sched_yield();
+        kube_io_stop(client);
+        pthread_join(t, NULL);
+        assert_int_equal(rc, -ECANCELED);
+        kube_config_free(&client->cfg);
+        free(client->user_agent);
+        free(client);
+        client = NULL;
+}
+
+#define T(f) cmocka_unit_test_teardown(f, tear_down)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                T(verbs),
+                T(names_that_are_none),
+                T(answers_and_codes),
+                T(retry_after_is_waited_for),
+                T(hostile_answers_fail_and_that_is_all),
+                T(deadline),
+                T(nobody_there),
+                T(closed_idle_connections),
+                T(a_slow_answer_blocks_nobody),
+                T(lists),
+                T(bad_lists),
+                T(ended_in_the_middle),
+        };
+        return cmocka_run_group_tests_name("kube_request", tests, NULL, NULL);
+}

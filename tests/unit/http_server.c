@@ -515,8 +515,7 @@ static void garbage_does_no_harm(void **state)
                 "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5x\r\n\r\nhello",
                 "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
                 "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-                "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                "ffffffffffffffffffff\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff1\r\n",
                 "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
                 "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",             /* h2 with prior knowledge */
                 "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", /* a TLS hello */
@@ -533,7 +532,7 @@ static void garbage_does_no_harm(void **state)
         start(&(struct http_config){.request_seconds = 1, .idle_seconds = 1});
         for (size_t i = 0; i < countof(ODD); i++) {
                 assert_true(client_open(&c, port, NULL));
-                client_send(&c, ODD[i], i + 1 == countof(ODD) ? 36 : strlen(ODD[i]));
+                client_send(&c, ODD[i], i + 1 == countof(ODD) ? 31 : strlen(ODD[i]));
                 shutdown(c.fd, SHUT_WR);
                 if (client_read(&c, &a, false) && a.status < 400 && i != 6)
                         fail_msg("answered %d to %s", a.status, ODD[i]);

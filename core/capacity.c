@@ -194,14 +194,23 @@ static bool no_host(const struct rule_args *r)
         return !r->v->host && refuse(r, "no Drover agent has reported a hypervisor there");
 }
 
+/* In steps that grow, so that a reason does not change with each attempt to schedule a pod. */
 static bool is_silent(const struct rule_args *r)
 {
+        int64_t minutes = r->v->silent_ms / 60000;
+
         if (r->v->silent_ms < 0)
                 return refuse(r, "its Drover agent has sent no heartbeat yet");
         if (r->v->silent_ms <= r->silent_limit_ms)
                 return false;
-        return refuse(r, "its Drover agent has not been heard from for %lld s",
-                      (long long)(r->v->silent_ms / 1000));
+        if (minutes >= 120)
+                return refuse(r, "its Drover agent has not been heard from for %lld hours",
+                              (long long)(minutes / 60));
+        if (minutes >= 2)
+                return refuse(r, "its Drover agent has not been heard from for %lld minutes",
+                              (long long)minutes);
+        return refuse(r, "its Drover agent has not been heard from for more than %lld s",
+                      (long long)(r->silent_limit_ms / 1000));
 }
 
 static bool not_ready(const struct rule_args *r)

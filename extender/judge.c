@@ -15,7 +15,7 @@ static int find_vm(struct fleet *f, const struct pod *pod, const struct vm_facts
         snprintf(key, sizeof(key), "%s/%s", pod->meta.ns, pod->vm);
         vm = vm_find(f, key);
         if (!vm || !vm->facts)
-                return err_set(e, -ENOENT, "VirtualMachine %s is not known to drover-extender",
+                return err_set(e, -ENOENT, "VirtualMachine %s is not known to drover-extender yet",
                                key);
         if (*pod->vm_uid && strcmp(pod->vm_uid, vm->facts->uid) != 0)
                 return err_set(e, -ENOENT,

@@ -86,6 +86,14 @@ static void silent(struct scene *s)
 {
         s->view.silent_ms = 34500;
 }
+static void silent_for_minutes(struct scene *s)
+{
+        s->view.silent_ms = 119 * 60000 + 59999;
+}
+static void silent_for_hours(struct scene *s)
+{
+        s->view.silent_ms = 120 * 60000;
+}
 static void silent_at_limit(struct scene *s)
 {
         s->view.silent_ms = LIMIT;
@@ -259,7 +267,11 @@ static const struct row rows[] = {
         {"no heartbeat", never_heard, CAPACITY_SILENT,
          "node1: its Drover agent has sent no heartbeat yet"},
         {"silent", silent, CAPACITY_SILENT,
-         "node1: its Drover agent has not been heard from for 34 s"},
+         "node1: its Drover agent has not been heard from for more than 20 s"},
+        {"silent for minutes", silent_for_minutes, CAPACITY_SILENT,
+         "node1: its Drover agent has not been heard from for 119 minutes"},
+        {"silent for hours", silent_for_hours, CAPACITY_SILENT,
+         "node1: its Drover agent has not been heard from for 2 hours"},
         {"silent for just so long", silent_at_limit, CAPACITY_FITS, NULL},
         {"no Ready condition", no_ready, CAPACITY_NOT_READY,
          "node1: its Drover agent has not said that it is Ready"},
@@ -309,7 +321,7 @@ static const struct row rows[] = {
          "node1: 132 MiB of memory are needed (132 MiB of it for QEMU itself), 98 MiB are free"},
         {"it is there already", holds_the_guest, CAPACITY_FITS, NULL},
         {"it was there when last heard from", holds_but_silent, CAPACITY_SILENT,
-         "node1: its Drover agent has not been heard from for 34 s"},
+         "node1: its Drover agent has not been heard from for more than 20 s"},
         {"numbers that would overflow", absurd_numbers, CAPACITY_MEMORY, NULL},
 };
 

@@ -185,6 +185,36 @@ int node_selector_and(struct arena *a, const struct node_selector *x, const stru
         return 0;
 }
 
+static bool contains(const struct requirements *x, const struct requirements *y)
+{
+        for (size_t i = 0; i < y->n; i++) {
+                size_t k = 0;
+
+                while (k < x->n && !same_requirement(&x->v[k], &y->v[i]))
+                        k++;
+                if (k == x->n)
+                        return false;
+        }
+        return true;
+}
+
+bool node_selector_implies(const struct node_selector *x, const struct node_selector *y)
+{
+        for (size_t i = 0; i < x->n; i++) {
+                const struct selector_term *t = &x->v[i];
+                size_t k = 0;
+
+                if (empty(t))
+                        continue;
+                while (k < y->n && (empty(&y->v[k]) || !contains(&t->exprs, &y->v[k].exprs) ||
+                                    !contains(&t->fields, &y->v[k].fields)))
+                        k++;
+                if (k == y->n)
+                        return false;
+        }
+        return true;
+}
+
 bool label_selector_matches(const struct label_selector *s, const struct kvs *labels)
 {
         if (!s->present)

@@ -39,12 +39,18 @@ bool requirement_matches(const struct requirement *r, const char *value_or_null)
 bool node_selector_matches(const struct node_selector *s, bool present, const struct kvs *labels,
                            const char *name);
 /*
- * The conjunction of two selectors, each possibly absent (NULL): the cross product of their terms, of
- * which those that contradict themselves stay (they match nothing and do no harm). *out is NULL when
- * both are. -ENOMEM, or -E2BIG past SELECTOR_TERMS_MAX terms.
+ * The conjunction of two selectors, each possibly absent (NULL): the cross product of their terms,
+ * of which those that contradict themselves stay (they match nothing and do no harm). *out is NULL
+ * when both are. -ENOMEM, or -E2BIG past SELECTOR_TERMS_MAX terms.
  */
 int node_selector_and(struct arena *a, const struct node_selector *x, const struct node_selector *y,
                       struct node_selector **out);
+
+/*
+ * Does x, read as text, contain y: has every term of x all requirements of some term of y? Then x
+ * matches only nodes that y matches, and node_selector_and(x, y) would add nothing to it.
+ */
+bool node_selector_implies(const struct node_selector *x, const struct node_selector *y);
 
 /* metav1.LabelSelector with its own operators In, NotIn, Exists, DoesNotExist. */
 struct label_selector {

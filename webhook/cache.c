@@ -1,0 +1,179 @@
+#include "webhook/cache.h"
+
+#include "api/codec.h"
+#include "base/log.h"
+#include "kube/queue.h"
+#include "kube/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_MS   2000
+#define BRIEF_MAX ((size_t)1 << 20)
+
+struct cache {
+        struct kube_client *client;
+        struct kube_store *vms, *images;
+        struct kube_watch *vm_watch, *image_watch;
+        pthread_mutex_t lock;
+        pthread_cond_t news; /* a VM has come or changed */
+};
+
+/* VMs are kept in brief: there may be very many, and a pod of one is admitted now and then. */
+static int decode_brief(const struct json *j, void **out, struct err *e)
+{
+        return vm_brief(j, (char **)out, e);
+}
+
+static int decode_image(const struct json *j, void **out, struct err *e)
+{
+        static char there;
+
+        (void)j;
+        (void)e;
+        *out = &there;
+        return 0;
+}
+
+static void keep(void *object)
+{
+        (void)object;
+}
+
+static void vm_changed(void *ctx, const void *before, const void *after)
+{
+        struct cache *c = ctx;
+
+        (void)before;
+        (void)after;
+        pthread_mutex_lock(&c->lock);
+        pthread_cond_broadcast(&c->news);
+        pthread_mutex_unlock(&c->lock);
+}
+
+static void undecodable(void *ctx, const char *key, const struct err *e)
+{
+        (void)ctx;
+        log_err(e, "object not understood, its last state stays in use", "key", key, NULL);
+}
+
+static void watch_failed(void *ctx, const struct err *e)
+{
+        (void)ctx;
+        log_msg(LOG_WARN, "watch interrupted", "error", e->msg, NULL);
+}
+
+static int start_watch(struct cache *c, const struct kube_resource *r, struct kube_store *s,
+                       struct kube_watch **w, struct err *e)
+{
+        const struct kube_watch_config cfg = {
+                .resource = r, .event = kube_store_event, .error = watch_failed, .ctx = s};
+
+        return kube_watch_start(c->client, &cfg, w, e);
+}
+
+int cache_start(struct kube_client *client, struct cache **out, struct err *e)
+{
+        const struct kube_store_type vm_type = {decode_brief, free, NULL};
+        const struct kube_store_type image_type = {decode_image, keep, NULL};
+        struct cache *c = calloc(1, sizeof(*c));
+        const struct kube_store_hooks hooks = {vm_changed, undecodable, c};
+        pthread_condattr_t attr;
+        int rc = 0;
+
+        if (!c)
+                return err_set(e, -ENOMEM, "out of memory");
+        c->client = client;
+        pthread_mutex_init(&c->lock, NULL);
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&c->news, &attr);
+        pthread_condattr_destroy(&attr);
+        c->vms = kube_store_new(&vm_type, &hooks);
+        c->images = kube_store_new(&image_type, NULL);
+        if (!c->vms || !c->images)
+                rc = err_set(e, -ENOMEM, "out of memory");
+        if (!rc)
+                rc = start_watch(c, &KUBE_VMS, c->vms, &c->vm_watch, e);
+        if (!rc)
+                rc = start_watch(c, &KUBE_IMAGES, c->images, &c->image_watch, e);
+        if (rc)
+                cache_stop(c);
+        else
+                *out = c;
+        return rc;
+}
+
+void cache_stop(struct cache *c)
+{
+        if (!c)
+                return;
+        kube_watch_stop(c->vm_watch);
+        kube_watch_stop(c->image_watch);
+        kube_store_free(c->vms);
+        kube_store_free(c->images);
+        pthread_cond_destroy(&c->news);
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+}
+
+bool cache_synced(const struct cache *c)
+{
+        return kube_watch_synced(c->vm_watch) && kube_watch_synced(c->image_watch);
+}
+
+static bool key_of(char key[KUBE_KEY_MAX], const char *ns, const char *name)
+{
+        return (size_t)snprintf(key, KUBE_KEY_MAX, "%s/%s", ns, name) < KUBE_KEY_MAX;
+}
+
+static struct kube_ref *wait_for(struct cache *c, const char *key)
+{
+        struct timespec until;
+        struct kube_ref *ref;
+        int rc = 0;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += WAIT_MS / 1000;
+        pthread_mutex_lock(&c->lock);
+        while (!(ref = kube_store_get(c->vms, key)) && rc == 0)
+                rc = pthread_cond_timedwait(&c->news, &c->lock, &until);
+        pthread_mutex_unlock(&c->lock);
+        return ref;
+}
+
+int cache_vm(struct cache *c, const char *ns, const char *name, struct vm **out, struct err *e)
+{
+        struct kube_ref *ref autoref = NULL;
+        struct json *j autojson = NULL;
+        char key[KUBE_KEY_MAX];
+        int rc;
+
+        if (!key_of(key, ns, name))
+                return err_set(e, -ENOENT, "no VirtualMachine %s in namespace %s", name, ns);
+        ref = wait_for(c, key);
+        if (ref) {
+                const char *brief = kube_ref_object(ref);
+
+                rc = json_parse(brief, strlen(brief), BRIEF_MAX, &j, e);
+        } else {
+                rc = kube_get(c->client, &KUBE_VMS, ns, name, &j, e);
+        }
+        return rc ? rc : vm_decode(j, out, e);
+}
+
+bool cache_image(struct cache *c, const char *ns, const char *name)
+{
+        struct kube_ref *ref autoref = NULL;
+        char key[KUBE_KEY_MAX];
+        struct err e;
+
+        if (!key_of(key, ns, name))
+                return false;
+        ref = kube_store_get(c->images, key);
+        /* the watch may not have shown one that was created a moment ago */
+        return ref || kube_get(c->client, &KUBE_IMAGES, ns, name, NULL, &e) != -ENOENT;
+}

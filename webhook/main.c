@@ -1,0 +1,121 @@
+/*
+ * drover-webhook: admission of virtual machines and of their pods. It writes nothing to the
+ * cluster.
+ */
+#include "base/log.h"
+#include "base/options.h"
+#include "webhook/review.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#define LINGER_MS 5000 /* pods that end still get requests (kubernetes#127335) */
+#define DRAIN_MS  5000
+
+struct settings {
+        struct http_config http;
+        const char *kubeconfig, *scheduler;
+        int64_t port, threads;
+};
+
+static int parse(int argc, char **argv, struct settings *s)
+{
+        const struct option_row rows[] = {
+                OPTION_NUMBER("port", "DROVER_PORT", "PORT", "HTTPS port", &s->port, 0, 65535),
+                OPTION_TEXT("cert", "DROVER_CERT", "FILE", "serving certificate, PEM",
+                            &s->http.cert),
+                OPTION_TEXT("key", "DROVER_KEY", "FILE", "its private key, PEM", &s->http.key),
+                OPTION_TEXT("kubeconfig", "KUBECONFIG", "FILE",
+                            "how to reach the API server; in a pod not needed", &s->kubeconfig),
+                OPTION_TEXT("scheduler-name", "DROVER_SCHEDULER", "NAME",
+                            "scheduler of VM pods; without it they keep the default one",
+                            &s->scheduler),
+                OPTION_NUMBER("threads", "DROVER_THREADS", "N", "HTTP threads", &s->threads, 1, 64),
+        };
+        struct buf help autobuf = buf_new(8192);
+        struct err e;
+        int rc = options_parse(argc, argv, rows, countof(rows), NULL, &e);
+
+        if (rc < 0)
+                fprintf(stderr, "drover-webhook: %s\n", e.msg);
+        if (rc == 1) {
+                options_help(
+                        &help, "drover-webhook [FLAGS]",
+                        "Validates virtual machines and gives their pods the required affinity.",
+                        rows, countof(rows));
+                fputs(buf_str(&help), stdout);
+        }
+        s->http.port = (uint16_t)s->port;
+        s->http.threads = (unsigned)s->threads;
+        s->http.max_body = REVIEW_BODY_MAX;
+        return rc;
+}
+
+static void trouble(void *ctx, const struct err *e)
+{
+        (void)ctx;
+        log_err(e, "certificate files changed and cannot be used, those before stay in use", NULL);
+}
+
+/* False after ms without a signal to end. */
+static bool told_to_end(const sigset_t *signals, int ms)
+{
+        const struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+
+        return sigtimedwait(signals, NULL, &t) > 0;
+}
+
+static int serve(const struct settings *s, struct kube_client *client, const sigset_t *signals,
+                 struct err *e)
+{
+        struct webhook hook = {.scheduler = s->scheduler};
+        struct http_server *http;
+        bool ready = false;
+        int rc = cache_start(client, &hook.cache, e);
+
+        if (rc < 0)
+                return rc;
+        rc = http_server_start(&s->http, REVIEW_ROUTES, countof(REVIEW_ROUTES), &hook, &http, e);
+        if (rc == 0) {
+                while (!told_to_end(signals, ready ? 60000 : 20))
+                        if (!ready && cache_synced(hook.cache)) {
+                                ready = true;
+                                http_server_ready(http, true);
+                                log_msg(LOG_INFO, "ready", NULL);
+                        }
+                http_server_stop(http, LINGER_MS, DRAIN_MS);
+        }
+        cache_stop(hook.cache);
+        return rc;
+}
+
+int main(int argc, char **argv)
+{
+        struct settings s = {.scheduler = "", .port = 8443, .threads = 2, .http.trouble = trouble};
+        struct kube_client *client = NULL;
+        struct kube_config kube = {0};
+        sigset_t signals;
+        struct err e;
+        int rc = parse(argc, argv, &s);
+
+        if (rc)
+                return rc < 0 ? 2 : 0;
+        log_init("drover-webhook");
+        signal(SIGPIPE, SIG_IGN);
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGTERM);
+        sigaddset(&signals, SIGINT);
+        sigprocmask(SIG_BLOCK, &signals, NULL); /* before any thread is made */
+        review_register_metrics();
+        rc = kube_config_load(s.kubeconfig, NULL, &kube, &e);
+        if (rc == 0)
+                rc = kube_client_new(&kube, "drover-webhook", &client, &e);
+        if (rc == 0)
+                rc = serve(&s, client, &signals, &e);
+        if (rc < 0)
+                log_err(&e, "cannot go on", NULL);
+        kube_client_free(client);
+        kube_config_free(&kube);
+        return rc ? 1 : 0;
+}

@@ -1,0 +1,20 @@
+/* The answers to admission reviews. */
+#ifndef DROVER_WEBHOOK_REVIEW_H
+#define DROVER_WEBHOOK_REVIEW_H
+
+#include "http/server.h"
+#include "webhook/cache.h"
+
+struct webhook {
+        struct cache *cache;
+        const char *scheduler; /* name for VM pods, "" leaves what they have */
+};
+
+#define REVIEW_BODY_MAX                                                                            \
+        ((size_t)7 << 20) /* kube-apiserver sends 3 MiB objects at most, two of them */
+
+extern const struct http_route
+        REVIEW_ROUTES[2]; /* /mutate and /validate; their ctx is a struct webhook */
+void review_register_metrics(void);
+
+#endif

@@ -8,6 +8,10 @@ MAKEFLAGS += --no-builtin-rules
 FLAVOUR ?= release
 B       := build$(if $(filter-out release,$(FLAVOUR)),/$(FLAVOUR))
 
+# V=1 shows the commands
+Q := $(if $(V),,@)
+say = @printf '  %-4s %s\n' $(1) $(2)
+
 LIBS     := base core api kube http
 BINARIES := webhook extender migrator agent certs
 IMAGES   := $(BINARIES) handle
@@ -43,27 +47,30 @@ all: $(foreach b,$(IMAGES),$(B)/bin/drover-$(b))
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
 define library
 $(B)/lib/lib$(1).a: $(call objs,$(call src,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcsD $$@ $$^
+	$(Q)ar rcsD $$@ $$^
 endef
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
 
 define binary
 $(B)/bin/drover-$(1): $(call objs,$(call src,$(1))) $(ARCH)
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
+	$$(call say,LD,$$@)
+	$(Q)$(CC) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
 endef
 $(foreach b,$(BINARIES),$(eval $(call binary,$(b))))
 
 # The handle does nothing but wait: static, without any library of ours.
 $(B)/bin/drover-handle: handle/main.c Makefile
 	@mkdir -p $(@D)
-	gcc -std=c17 -D_GNU_SOURCE -O2 $(WARN) -static -Wl,-z,noexecstack -o $@ $<
+	$(call say,LD,$@)
+	$(Q)gcc -std=c17 -D_GNU_SOURCE -O2 $(WARN) -static -Wl,-z,noexecstack -o $@ $<
 
 # --- unit tests: one program a file; a test of a binary's folder also links that folder but for main.c
 UNITS     := $(filter-out tests/unit/oom.c,$(call src,tests/unit))
@@ -75,7 +82,8 @@ shell_objs  = $(foreach f,$(call folder_of,$(1)),$(call objs,$(filter-out $(f)/m
 define unit
 $(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(UNIT_COMMON) $(call shell_objs,$(1)) $(ARCH)
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc -o $$@ $$^ -lcmocka $(LDLIBS)
+	$$(call say,LD,$$@)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc -o $$@ $$^ -lcmocka $(LDLIBS)
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(patsubst tests/unit/%.c,%,$(u)))))
 

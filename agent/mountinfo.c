@@ -94,6 +94,6 @@ int mountinfo_read(const char *file, const char *path, struct mount_entry *out, 
         if (rc)
                 return rc;
         if (!mountinfo_find(buf_str(&text), path, out))
-                return err_set(e, -ENOENT, "nothing is mounted at %s", path);
+                return err_set(e, -ENODEV, "nothing is mounted at %s", path);
         return 0;
 }

@@ -20,7 +20,7 @@ struct mount_entry {
  */
 bool mountinfo_find(const char *text, const char *path, struct mount_entry *out);
 
-/* mountinfo_find in a file. -ENOENT when nothing is mounted at path. */
+/* mountinfo_find in a file. -ENODEV when nothing is mounted at path. */
 must_check int mountinfo_read(const char *file, const char *path, struct mount_entry *out,
                               struct err *e);
 

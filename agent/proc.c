@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #define FLAG_EXITING 0x4U /* PF_EXITING of the kernel */
 
@@ -56,9 +58,13 @@ static bool thread_exiting(pid_t pid, const char *tid)
 
 bool proc_exiting(pid_t pid)
 {
-        char path[32];
+        char path[32], leader[16];
         bool all = true;
 
+        /* An end of the whole process flags all threads at once: mostly one look tells. */
+        snprintf(leader, sizeof(leader), "%d", pid);
+        if (!thread_exiting(pid, leader))
+                return false;
         snprintf(path, sizeof(path), "/proc/%d/task", pid);
         DIR *d = opendir(path);
         if (!d)
@@ -137,6 +143,22 @@ pid_t proc_find_guest(const char *uuid)
                 closedir(d);
         }
         return found;
+}
+
+pid_t proc_socket_owner(const char *run)
+{
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
+        struct ucred cred = {0};
+        socklen_t len = sizeof(cred);
+        autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        if (fd < 0 ||
+            (size_t)snprintf(a.sun_path, sizeof(a.sun_path), "%s/libvirt-sock", run) >=
+                    sizeof(a.sun_path) ||
+            connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+                return 0;
+        return cred.pid;
 }
 
 static pid_t from_pid_file(const char *run, const char *name)

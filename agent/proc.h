@@ -35,6 +35,12 @@ bool guest_process_dead(const struct guest_process *g, int ms);
 /* The pid of a process whose command line has -uuid UUID; 0 when there is none, -1 when unsure. */
 pid_t proc_find_guest(const char *uuid);
 
+/*
+ * Who listens on libvirtd's socket in RUN: libvirtd, or systemd for it. 0 when that cannot be seen
+ * from here, as in another PID namespace, where no walk through /proc proves anything about guests.
+ */
+pid_t proc_socket_owner(const char *run);
+
 /* Every thread of the process is exiting, or there is none any more. */
 bool proc_exiting(pid_t pid);
 

@@ -11,6 +11,9 @@
 
 struct table;
 
+/* The notice of a VM that this node owns, that is to be halted, and whose domain is gone. */
+#define TABLE_HALTED "halted"
+
 struct table_entry {
         struct domain_facts facts; /* known false: only uuid and meta's namespace, name and epoch */
         bool known;                /* libvirt has such a domain */

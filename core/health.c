@@ -1,6 +1,7 @@
 #include "core/health.h"
 
 #include "base/cleanup.h"
+#include "core/names.h"
 
 static const char *const NAMES[PROBE_RESULTS] = {
         [PROBE_OK] = "ok",
@@ -13,7 +14,7 @@ static const char *const NAMES[PROBE_RESULTS] = {
 
 const char *probe_result_name(enum probe_result r)
 {
-        return (size_t)r < countof(NAMES) ? NAMES[r] : "?";
+        return name_at(NAMES, countof(NAMES), r);
 }
 
 /* A single result of these kinds leaves no doubt. */

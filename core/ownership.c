@@ -1,6 +1,7 @@
 #include "core/ownership.h"
 
 #include "base/cleanup.h"
+#include "core/names.h"
 
 #include <string.h>
 
@@ -12,7 +13,7 @@ static const char *const ACTIONS[OWN_ACTIONS] = {
 
 const char *own_action_name(enum own_action a)
 {
-        return (size_t)a < countof(ACTIONS) ? ACTIONS[a] : "?";
+        return name_at(ACTIONS, countof(ACTIONS), a);
 }
 
 /* Sets of values: bit v is set when the rule fits value v; 0 fits all. */
@@ -83,11 +84,28 @@ size_t ownership_rules(void)
         return countof(RULES);
 }
 
+/*
+ * Whether the domain was started for this restartedAt. What a domain's metadata cannot carry
+ * (beyond OWN_RESTARTED_MAX bytes, control characters) does not count, so that no value restarts
+ * for ever.
+ */
+static bool same_restart(const char *spec, const char *domain)
+{
+        for (size_t i = 0; i < OWN_RESTARTED_MAX; i++) {
+                bool control = (unsigned char)spec[i] < 0x20;
+                if (spec[i] && control ? domain[i] != '?' : spec[i] != domain[i])
+                        return false;
+                if (!spec[i])
+                        return true;
+        }
+        return true;
+}
+
 static enum own_want want_of(const struct vm *vm, bool has_domain, const char *restarted_at)
 {
         if (vm->meta.deleting || vm->spec.run == RUN_HALTED)
                 return OWN_HALT;
-        if (has_domain && strcmp(vm->spec.restarted_at, restarted_at) != 0)
+        if (has_domain && !same_restart(vm->spec.restarted_at, restarted_at))
                 return OWN_RESTART;
         return vm->spec.run == RUN_RERUN_ON_FAILURE ? OWN_RERUN : OWN_RUN;
 }

@@ -58,6 +58,8 @@ enum own_action {
 };
 const char *own_action_name(enum own_action a); /* "keep" ... */
 
+#define OWN_RESTARTED_MAX 127 /* bytes of spec.restartedAt that count */
+
 struct ownership {
         enum own_vm vm;
         enum own_epoch epoch;

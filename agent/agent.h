@@ -1,0 +1,68 @@
+/* The parts of the agent, tied together. Made by main, which outlives all of them. */
+#ifndef DROVER_AGENT_AGENT_H
+#define DROVER_AGENT_AGENT_H
+
+#include "agent/config.h"
+#include "agent/mounts.h"
+#include "agent/table.h"
+#include "agent/virt.h"
+#include "agent/work.h"
+#include "kube/client.h"
+#include "kube/store.h"
+
+#include <stdatomic.h>
+
+struct publisher;
+struct moves;
+struct starts;
+
+enum virt_type { VIRT_UNKNOWN, VIRT_QEMU, VIRT_KVM };
+
+struct agent {
+        struct agent_config config;
+        struct kube_client *kube;
+        struct virt *virt;
+        struct table *table;
+        struct mounts *mounts;
+        struct work *work;
+        struct publisher *publisher;
+        struct moves *moves;               /* migrations this node is the source of */
+        struct starts *starts;             /* what was started and stopped when */
+        _Atomic(enum virt_type) virt_type; /* once the facts are read */
+        atomic_bool started;               /* all parts are there: work may be done */
+        atomic_bool synced;        /* the table holds all domains: read whole at least once */
+        struct kube_store *vms;    /* whose owner is this node */
+        struct kube_store *pods;   /* handles bound to this node */
+        struct kube_store *moving; /* VirtualMachineMigrations whose source is this node */
+};
+
+/*
+ * Work by key; KIND/REST, where REST is NAMESPACE/NAME or a uuid:
+ *   vm/NS/NAME      make the domain what the VM says
+ *   domain/UUID     read a domain anew
+ *   addresses/UUID  ask for a guest's addresses
+ *   pod/NS/NAME     the readiness gate of a handle
+ *   move/NS/NAME    a migration of which this node is the source
+ *   erase/NS/NAME/UUID  the disks of a VM that is gone
+ *   domains, facts, node  all domains; what the hypervisor can; labels and condition of the Node
+ */
+void agent_poke(struct agent *a, int64_t ms, const char *fmt, ...) printf_like(3, 4);
+
+/* The work itself, each as a work_fn for its kind; rest is the key past "KIND/". */
+int64_t vm_work(struct agent *a, const char *rest);
+int64_t erase_work(struct agent *a, const char *rest);
+int64_t domain_work(struct agent *a, const char *rest);
+int64_t domains_work(struct agent *a, const char *rest);
+int64_t addresses_work(struct agent *a, const char *rest);
+int64_t pod_work(struct agent *a, const char *rest);
+int64_t move_work(struct agent *a, const char *rest);
+int64_t facts_work(struct agent *a, const char *rest);
+int64_t node_work(struct agent *a, const char *rest);
+
+/* What one thing means for the others. */
+void agent_domain_changed(struct agent *a, const char *ns, const char *name);
+
+/* Splits "NS/NAME"; false when it is not. */
+bool agent_split(const char *rest, char ns[64], char name[254]);
+
+#endif

@@ -1,0 +1,199 @@
+#include "agent/disks.h"
+
+#include "agent/child.h"
+#include "agent/seed.h"
+#include "agent/tool.h"
+#include "api/codec.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FILES_MAX ((size_t)1 << 20)
+
+/* Names become parts of paths: nothing that leads out of its folder. */
+static bool safe_name(const char *s)
+{
+        return *s && *s != '.' && strlen(s) <= 253 && !strchr(s, '/');
+}
+
+static bool add_pool(const char *pools[AGENT_POOLS_MAX], size_t *n, const char *pool)
+{
+        for (size_t i = 0; i < *n; i++)
+                if (!strcmp(pools[i], pool))
+                        return true;
+        if (*n == AGENT_POOLS_MAX)
+                return false;
+        pools[(*n)++] = pool;
+        return true;
+}
+
+/* The seed lies beside the first disk. */
+static const char *seed_pool(const struct vm *vm)
+{
+        return vm->spec.ndisks ? vm->spec.disks[0].pool : "default";
+}
+
+size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX])
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                add_pool(pools, &n, vm->spec.disks[i].pool);
+        if (seed_wanted(vm))
+                add_pool(pools, &n, seed_pool(vm));
+        return n;
+}
+
+static int check_pools(struct agent *a, const struct vm *vm, struct err *e)
+{
+        const char *pools[AGENT_POOLS_MAX];
+        size_t n = disks_pools(vm, pools);
+        char why[320];
+
+        for (size_t i = 0; i < n; i++)
+                if (!mounts_usable(a->mounts, pools[i], why))
+                        return err_set(e, -EAGAIN, "%s", why);
+        return 0;
+}
+
+/* The path of the image that the disk is made of. */
+static int find_image(struct agent *a, const struct vm *vm, const struct vm_disk *d,
+                      struct arena *ar, const char **out, struct err *e)
+{
+        autojson struct json *j = NULL;
+        struct image *image;
+        char why[320];
+        int rc = kube_get(a->kube, &KUBE_IMAGES, vm->meta.ns, d->image, &j, e);
+
+        if (rc == -ENOENT)
+                return err_set(e, -EAGAIN, "there is no VirtualMachineImage %s", d->image);
+        if (rc || (rc = image_decode(j, &image, e)))
+                return rc;
+        const struct agent_pool *pool = agent_pool_of(&a->config, image->pool);
+        if (!pool || !mounts_usable(a->mounts, image->pool, why))
+                rc = err_set(e, -EAGAIN, "image %s: %s", d->image,
+                             pool ? why : "its pool is not on this node");
+        else if (!*image->file)
+                rc = err_set(e, -EAGAIN, "image %s has not been imported%s%s", d->image,
+                             *image->message ? ": " : "", image->message);
+        else if (!safe_name(image->file))
+                rc = err_set(e, -EINVAL, "image %s: \"%s\" is not a file name", d->image,
+                             image->file);
+        else if (!(*out = arena_printf(ar, "%s/images/%s", pool->path, image->file)))
+                rc = err_set(e, -ENOMEM, "out of memory");
+        image_free(image);
+        return rc;
+}
+
+static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk *d,
+                     struct arena *ar, const char **out, struct err *e)
+{
+        const struct agent_pool *pool = agent_pool_of(&a->config, d->pool);
+        const char *image = NULL;
+        char size[32];
+        int rc = 0;
+
+        if (!pool)
+                return err_set(e, -EAGAIN, "this node has no pool %s", d->pool);
+        if (!safe_name(d->name))
+                return err_set(e, -EINVAL, "\"%s\" is not a disk name", d->name);
+        const char *file =
+                arena_printf(ar, "%s/disks/%s/%s.qcow2", pool->path, vm->meta.uid, d->name);
+        if (!file)
+                return err_set(e, -ENOMEM, "out of memory");
+        snprintf(size, sizeof(size), "%" PRId64, d->size);
+        if (d->kind == DISK_IMAGE)
+                rc = find_image(a, vm, d, ar, &image, e);
+        else if (d->kind != DISK_BLANK)
+                rc = err_set(e, -EINVAL, "its kind (volume claim) is not supported by this agent");
+        if (rc)
+                return rc;
+        const char *const argv[] = {AGENT_SELF, "tool", image ? "clone" : "blank", file, size,
+                                    image,      NULL};
+        rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
+        if (!rc)
+                *out = file;
+        return rc;
+}
+
+static int make_seed(struct agent *a, const struct vm *vm, struct vm_files *f, struct err *e)
+{
+        const struct agent_pool *pool = agent_pool_of(&a->config, seed_pool(vm));
+
+        if (!seed_wanted(vm))
+                return 0;
+        if (!pool)
+                return err_set(e, -EAGAIN, "this node has no pool %s", seed_pool(vm));
+        f->seed = arena_printf(f->arena, "%s/seeds/%s/cidata.iso", pool->path, vm->meta.uid);
+        if (!f->seed)
+                return err_set(e, -ENOMEM, "out of memory");
+        return seed_make(vm, f->seed, a->config.disk_deadline_s * 1000, e);
+}
+
+static int prepare(struct agent *a, const struct vm *vm, struct vm_files *f, struct err *e)
+{
+        int rc = check_pools(a, vm, e);
+
+        if (rc)
+                return rc;
+        if (vm->spec.ndisks > DOMXML_DISKS)
+                return err_set(e, -EINVAL, "%zu disks are more than %d", vm->spec.ndisks,
+                               DOMXML_DISKS);
+        if (!safe_name(vm->meta.uid))
+                return err_set(e, -EINVAL, "\"%s\" is not a uid", vm->meta.uid);
+        for (size_t i = 0; i < vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &vm->spec.disks[i];
+                rc = make_disk(a, vm, d, f->arena, &f->disks[i], e);
+                if (rc) {
+                        err_wrap(e, "disk %s", d->name);
+                        return rc;
+                }
+        }
+        rc = make_seed(a, vm, f, e);
+        if (rc)
+                err_wrap(e, "cloud-init volume");
+        return rc;
+}
+
+int disks_prepare(struct agent *a, const struct vm *vm, struct vm_files *out, struct err *e)
+{
+        struct vm_files f = {.arena = arena_new(FILES_MAX)};
+
+        if (!f.arena)
+                return err_set(e, -ENOMEM, "out of memory");
+        int rc = prepare(a, vm, &f, e);
+        if (rc)
+                disks_free(&f);
+        else
+                *out = f;
+        return rc;
+}
+
+void disks_free(struct vm_files *f)
+{
+        arena_free(f->arena);
+        f->arena = NULL;
+}
+
+int disks_erase(struct agent *a, const char *uid, struct err *e)
+{
+        static const char *const FOLDERS[] = {"disks", "seeds"};
+        char path[4096], why[320];
+        int rc = 0;
+
+        if (!safe_name(uid))
+                return err_set(e, -EINVAL, "\"%s\" is not a uid", uid);
+        for (size_t i = 0; i < a->config.npools && !rc; i++) {
+                const struct agent_pool *pool = &a->config.pools[i];
+                if (!mounts_usable(a->mounts, pool->name, why))
+                        return err_set(e, -EAGAIN, "%s", why);
+                for (size_t k = 0; k < countof(FOLDERS) && !rc; k++) {
+                        snprintf(path, sizeof(path), "%s/%s/%s", pool->path, FOLDERS[k], uid);
+                        const char *const argv[] = {AGENT_SELF, "tool", "remove", path, NULL};
+                        rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
+                }
+        }
+        return rc;
+}

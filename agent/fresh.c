@@ -1,0 +1,66 @@
+#include "agent/fresh.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int read_vm(struct kube_client *kube, const char *ns, const char *name, struct vm **out,
+                   struct err *e)
+{
+        autojson struct json *j = NULL;
+        int rc = kube_get(kube, &KUBE_VMS, ns, name, &j, e);
+
+        if (rc == -ENOENT) {
+                *out = NULL;
+                return 0;
+        }
+        return rc ? rc : vm_decode(j, out, e);
+}
+
+/* One that cannot be decoded counts as unfinished: in doubt, hands off. */
+static bool unfinished(const struct json *j)
+{
+        struct migration *m;
+        struct err e;
+
+        if (migration_decode(j, &m, &e))
+                return true;
+        bool yes = !mig_finished(m->status.phase);
+        migration_free(m);
+        return yes;
+}
+
+static int read_migrating(struct kube_client *kube, const char *ns, const char *name, bool *out,
+                          struct err *e)
+{
+        autojson struct json *list = NULL;
+        char selector[300];
+
+        snprintf(selector, sizeof(selector), "spec.vm=%s", name);
+        int rc = kube_list(kube, &KUBE_MIGRATIONS, ns, NULL, selector, &list, e);
+        if (rc)
+                return rc;
+        *out = false;
+        for (const struct json *j = json_first(list); j; j = json_next(j))
+                *out |= unfinished(j);
+        return 0;
+}
+
+/*
+ * Migrations first, then the VM. The other way round, a migration that moves the owner and finishes
+ * between the two reads would show the old owner with nothing under way, and its agent would start
+ * the guest a second time. In this order, an owner read last was the owner after all migrations
+ * that we saw had finished, and a later one needs this node's own agent to copy.
+ */
+int fresh_read(struct kube_client *kube, const char *ns, const char *name, struct fresh *out,
+               struct err *e)
+{
+        struct fresh f = {0};
+        int rc = read_migrating(kube, ns, name, &f.migrating, e);
+
+        if (!rc)
+                rc = read_vm(kube, ns, name, &f.vm, e);
+        if (!rc)
+                *out = f;
+        return rc;
+}

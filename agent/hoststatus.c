@@ -1,0 +1,199 @@
+#include "agent/hoststatus.h"
+
+#include "agent/publish.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Up to the next of 1, 2, 5, 10, 20 ... milliseconds. */
+int64_t publish_round_latency(int64_t us)
+{
+        for (int64_t step = 1000; step <= 100000000; step *= 10) {
+                if (us <= step)
+                        return step;
+                if (us <= 2 * step)
+                        return 2 * step;
+                if (us <= 5 * step)
+                        return 5 * step;
+        }
+        return us;
+}
+
+/* Down to 16 MiB steps below 1 GiB, to 256 MiB steps above, to whole GiB from 64 GiB on. */
+int64_t publish_round_bytes(int64_t bytes)
+{
+        const int64_t mib = 1 << 20, gib = 1 << 30;
+        int64_t step = bytes < gib ? 16 * mib : bytes < 64 * gib ? 256 * mib : gib;
+
+        return bytes / step * step;
+}
+
+/* Down to two digits. */
+int64_t publish_round_count(int64_t n)
+{
+        int64_t step = 1;
+
+        while (n / step >= 100)
+                step *= 10;
+        return n / step * step;
+}
+
+static int build_mounts(const struct host_sources *s, struct arena *a, struct host *h)
+{
+        size_t n = s->config->npools;
+
+        h->mounts = arena_array(a, n, sizeof(*h->mounts));
+        if (!h->mounts)
+                return -ENOMEM;
+        h->nmounts = n;
+        for (size_t i = 0; i < n; i++) {
+                const struct mount_view *v = &s->mounts[i];
+                h->mounts[i] = (struct host_mount){
+                        .pool = v->pool,
+                        .path = v->path,
+                        .fstype = v->fstype,
+                        .source = v->source,
+                        .health = v->health,
+                        .reason = v->reason,
+                        .identity = v->identity,
+                        .latency_us = v->latency_us ? publish_round_latency(v->latency_us) : 0,
+                        .free_bytes = publish_round_bytes(v->free_bytes),
+                        .free_inodes = publish_round_count(v->free_inodes),
+                };
+        }
+        return 0;
+}
+
+static int build_domain(const struct table_entry *x, struct arena *a, struct host_domain *d)
+{
+        const struct domain_facts *f = &x->facts;
+
+        *d = (struct host_domain){
+                .uid = f->uuid,
+                .ns = f->meta.ns,
+                .name = f->meta.name,
+                .epoch = f->meta.epoch,
+                .state = x->known                           ? f->state
+                         : !strcmp(x->notice, TABLE_HALTED) ? DOMAIN_ABSENT
+                                                            : DOMAIN_SHUTOFF,
+                .reason = *x->notice ? x->notice
+                          : x->known ? domain_reason(f)
+                                     : "",
+                .restarted_at = f->meta.restarted_at,
+                .cores = f->cores,
+                .memory = f->memory,
+        };
+        d->addresses.v = arena_array(a, x->naddresses, sizeof(char *));
+        if (!d->addresses.v)
+                return -ENOMEM;
+        for (size_t i = 0; i < x->naddresses; i++)
+                d->addresses.v[d->addresses.n++] = x->addresses[i];
+        return 0;
+}
+
+static int build_domains(const struct host_sources *s, struct arena *a, struct host *h)
+{
+        h->ndomains = 0;
+        h->inbound = 0;
+        h->used.cpus = h->used.memory = h->used.domains = 0;
+        h->domains = arena_array(a, s->nentries, sizeof(*h->domains));
+        if (!h->domains)
+                return -ENOMEM;
+        for (size_t i = 0; i < s->nentries; i++) {
+                const struct table_entry *x = &s->entries[i];
+                if (x->known && x->facts.active) {
+                        h->used.cpus += x->facts.cores;
+                        h->used.memory += x->facts.memory;
+                        h->used.domains++;
+                        h->inbound += x->facts.own == OWN_RECEIVING;
+                }
+                if (x->facts.ours && build_domain(x, a, &h->domains[h->ndomains++]))
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static const char *storage_trouble(const struct host_sources *s, struct arena *a,
+                                   const char **status)
+{
+        *status = "True";
+        for (size_t i = 0; i < s->config->npools; i++) {
+                const struct mount_view *v = &s->mounts[i];
+                if (v->health == MOUNT_HEALTHY)
+                        continue;
+                *status = v->health == MOUNT_UNKNOWN ? "Unknown" : "False";
+                return arena_printf(a, "pool %s at %s: %s", v->pool, v->path, v->reason);
+        }
+        return "all pools answer";
+}
+
+static struct condition condition(const struct host_sources *s, const char *type,
+                                  const char *status, const char *reason, const char *message)
+{
+        const struct condition *old = s->before ? condition_get(s->before, type) : NULL;
+        bool same = old && !strcmp(old->status, status);
+
+        return (struct condition){type, status, reason, message, same ? old->since_us : s->now_us};
+}
+
+static int build_conditions(const struct host_sources *s, struct arena *a, struct host *h)
+{
+        const char *status, *trouble = storage_trouble(s, a, &status);
+        struct condition *c = arena_array(a, 2, sizeof(*c));
+        bool up = !*s->libvirt_why;
+
+        if (!c || !trouble)
+                return -ENOMEM;
+        if (!up)
+                c[0] = condition(s, "Ready", "False", "LibvirtUnreachable", s->libvirt_why);
+        else if (!s->synced || !s->facts)
+                c[0] = condition(s, "Ready", "False", "Starting", "the agent is taking stock");
+        else
+                c[0] = condition(s, "Ready", "True", "Running", "libvirtd answers");
+        c[1] = condition(s, "StorageHealthy", status,
+                         !strcmp(status, "True")    ? "Healthy"
+                         : !strcmp(status, "False") ? "Unhealthy"
+                                                    : "NotProbedYet",
+                         trouble);
+        h->conditions = (struct conditions){c, 2};
+        return 0;
+}
+
+/* The template with this node's name in place of its %s, which the configuration has checked. */
+static const char *peer_uri(const struct agent_config *c, struct arena *a)
+{
+        const char *at = strstr(c->peer_uri, "%s");
+
+        return arena_printf(a, "%.*s%s%s", (int)(at - c->peer_uri), c->peer_uri, c->node, at + 2);
+}
+
+int host_status_build(const struct host_sources *s, struct arena *a, struct host *out)
+{
+        struct host h = {
+                .qemu_version = "", .libvirt_version = "", .virt_type = "", .resolve_ms = -1};
+        const struct host *base = s->facts ? s->facts : s->kept;
+
+        if (base)
+                h = *base;
+        h.arena = a;
+        h.meta = (struct meta){.name = s->config->node, .ns = "", .uid = "", .rv = ""};
+        h.migration_address = s->address;
+        h.outbound = s->outbound;
+        h.libvirt_uri = peer_uri(s->config, a);
+        if (!h.libvirt_uri || build_mounts(s, a, &h) || build_conditions(s, a, &h))
+                return -ENOMEM;
+        if (s->synced) {
+                if (build_domains(s, a, &h))
+                        return -ENOMEM;
+        } else if (s->kept) {
+                h.domains = s->kept->domains;
+                h.ndomains = s->kept->ndomains;
+                h.used.cpus = s->kept->used.cpus;
+                h.used.memory = s->kept->used.memory;
+                h.used.domains = s->kept->used.domains;
+                h.inbound = s->kept->inbound;
+        }
+        *out = h;
+        return 0;
+}

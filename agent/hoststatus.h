@@ -1,0 +1,27 @@
+/* Puts a VirtualMachineHost's status together from what the agent knows. No I/O. */
+#ifndef DROVER_AGENT_HOSTSTATUS_H
+#define DROVER_AGENT_HOSTSTATUS_H
+
+#include "agent/mounts.h"
+#include "agent/table.h"
+#include "core/host.h"
+
+struct host_sources {
+        const struct agent_config *config;
+        const struct host *facts; /* NULL: never read; then kept stands in */
+        const struct host *kept;  /* as published before this agent started, NULL: nothing */
+        const struct table_entry *entries;
+        size_t nentries;
+        bool synced; /* entries are all there is; if not, kept's domains are told on */
+        const struct mount_view *mounts; /* config->npools */
+        const char *libvirt_why;         /* "" when libvirtd answers */
+        const char *address;
+        int64_t outbound;
+        int64_t now_us;
+        const struct conditions *before; /* to keep the time of a condition that has not changed */
+};
+
+/* All in the arena, or borrowed from the sources. -ENOMEM. */
+must_check int host_status_build(const struct host_sources *s, struct arena *a, struct host *out);
+
+#endif

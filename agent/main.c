@@ -1,0 +1,246 @@
+/* drover-agent: a hypervisor node's hands. Puts the parts together and waits for the signal to end.
+ */
+#include "agent/moves.h"
+#include "agent/pods.h"
+#include "agent/publish.h"
+#include "agent/starts.h"
+#include "agent/tool.h"
+#include "agent/vms.h"
+#include "base/log.h"
+#include "http/server.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define THREADS_MAX 64
+#define END_MS      4000
+#define NOT_YET_MS  100
+#define STACK_SIZE  ((size_t)512 << 10)
+
+static int64_t dispatch(void *ctx, const char *key)
+{
+        static const struct {
+                const char *kind;
+                int64_t (*work)(struct agent *a, const char *rest);
+        } KINDS[] = {
+                {"vm", vm_work},           {"domain", domain_work}, {"addresses", addresses_work},
+                {"pod", pod_work},         {"move", move_work},     {"erase", erase_work},
+                {"domains", domains_work}, {"facts", facts_work},   {"node", node_work},
+        };
+        struct agent *a = ctx;
+        size_t len = strcspn(key, "/");
+
+        if (!a->started)
+                return NOT_YET_MS;
+        for (size_t i = 0; i < countof(KINDS); i++)
+                if (strlen(KINDS[i].kind) == len && !strncmp(key, KINDS[i].kind, len))
+                        return KINDS[i].work(a, key[len] ? key + len + 1 : "");
+        return WORK_DONE;
+}
+
+/* --- what libvirt and the mounts tell */
+
+static bool poke_move(void *ctx, const void *object)
+{
+        const struct migration *m = object;
+
+        agent_poke(ctx, 0, "move/%s/%s", m->meta.ns, m->meta.name);
+        return true;
+}
+
+static void connected(void *ctx)
+{
+        struct agent *a = ctx;
+
+        log_msg(LOG_INFO, "connected to libvirtd", NULL);
+        mounts_new_libvirtd(a->mounts);
+        publish_libvirt(a->publisher, "");
+        agent_poke(a, 0, "domains");
+        agent_poke(a, 0, "facts");
+        kube_store_each(a->moving, poke_move, a);
+}
+
+static void lost(void *ctx, const char *why)
+{
+        struct agent *a = ctx;
+
+        log_msg(LOG_WARN, "libvirtd cannot be reached", "why", why, NULL);
+        publish_libvirt(a->publisher, why);
+}
+
+static void domain_event(void *ctx, const char *uuid, int event, int detail)
+{
+        struct agent *a = ctx;
+
+        moves_domain_event(a->moves, uuid, event, detail);
+        agent_poke(a, 0, "domain/%s", uuid);
+}
+
+static void iteration(void *ctx, const char *uuid, int pass)
+{
+        moves_iteration(((struct agent *)ctx)->moves, uuid, pass);
+}
+
+static bool poke_vm(void *ctx, const void *object)
+{
+        const struct vm *vm = object;
+
+        agent_poke(ctx, 0, "vm/%s/%s", vm->meta.ns, vm->meta.name);
+        return true;
+}
+
+static void mounts_changed(void *ctx)
+{
+        struct agent *a = ctx;
+
+        if (!a->started)
+                return;
+        publish_soon(a->publisher);
+        agent_poke(a, 0, "node");
+        kube_store_each(a->vms, poke_vm, a); /* some may have waited for their pool */
+}
+
+/* --- beginning and end */
+
+struct run {
+        struct agent a;
+        struct kube_watch *vms, *pods, *moving;
+        struct http_server *health;
+};
+
+static int start_kube(struct run *r, struct err *e)
+{
+        struct kube_config cfg;
+        int rc = kube_config_load(r->a.config.kubeconfig, NULL, &cfg, e);
+
+        if (rc)
+                return rc;
+        rc = kube_client_new(&cfg, "drover-agent", &r->a.kube, e);
+        kube_config_free(&cfg);
+        return rc;
+}
+
+static int start_health(struct run *r, struct err *e)
+{
+        const struct http_config cfg = {
+                .address = "0.0.0.0",
+                .port = (uint16_t)r->a.config.health_port,
+                .threads = 1,
+                .max_connections = 32,
+                .max_body = 1024,
+        };
+
+        return http_server_start(&cfg, NULL, 0, NULL, &r->health, e);
+}
+
+static int start(struct run *r, struct err *e)
+{
+        struct agent *a = &r->a;
+        const struct virt_hooks hooks = {connected, lost, domain_event, iteration, a};
+        int rc = start_kube(r, e);
+
+        a->table = table_new();
+        a->starts = starts_new();
+        a->work = work_new(THREADS_MAX, dispatch, a);
+        if (!rc && (!a->table || !a->starts || !a->work))
+                rc = err_set(e, -ENOMEM, "out of memory");
+        if (!rc)
+                rc = start_health(r, e);
+        if (!rc)
+                rc = mounts_start(&a->config, mounts_changed, a, &a->mounts, e);
+        if (!rc)
+                rc = vms_start(a, &r->vms, e);
+        if (!rc)
+                rc = pods_start(a, &r->pods, e);
+        if (!rc)
+                rc = moves_start(a, &r->moving, e);
+        if (!rc)
+                rc = publish_start(a, &a->publisher, e);
+        if (!rc)
+                rc = virt_start(a->config.libvirt_uri, &hooks, &a->virt, e);
+        if (!rc) {
+                a->started = true;
+                agent_poke(a, 0, "node");
+                http_server_ready(r->health, true);
+        }
+        return rc;
+}
+
+/*
+ * Guests and running migrations do not notice. Whatever hangs in libvirt is not waited for: then
+ * the process just ends.
+ */
+static void stop(struct run *r)
+{
+        struct agent *a = &r->a;
+
+        http_server_stop(r->health, 0, 100);
+        kube_watch_stop(r->vms);
+        kube_watch_stop(r->pods);
+        kube_watch_stop(r->moving);
+        if (moves_count(a->moves) || !work_free(a->work, END_MS)) {
+                log_msg(LOG_INFO, "ending with work under way, which goes on without us", NULL);
+                _exit(0);
+        }
+        virt_stop(a->virt);
+        mounts_stop(a->mounts);
+        publish_stop(a->publisher);
+        moves_stop(a->moves);
+        kube_store_free(a->vms);
+        kube_store_free(a->pods);
+        kube_store_free(a->moving);
+        kube_client_free(a->kube);
+        starts_free(a->starts);
+        table_free(a->table);
+        agent_config_free(&a->config);
+}
+
+/* Many threads that mostly sleep: small stacks and few malloc arenas keep the process small. */
+static void keep_small(void)
+{
+        pthread_attr_t attr;
+
+        mallopt(M_ARENA_MAX, 2);
+        if (!pthread_attr_init(&attr)) {
+                if (!pthread_attr_setstacksize(&attr, STACK_SIZE))
+                        pthread_setattr_default_np(&attr);
+                pthread_attr_destroy(&attr);
+        }
+}
+
+int main(int argc, char **argv)
+{
+        static struct run r;
+        sigset_t ends;
+        int sig;
+        struct err e;
+
+        if (argc > 1 && !strcmp(argv[1], "tool"))
+                return agent_tool(argc - 2, argv + 2);
+        log_init("agent");
+        int rc = agent_config_parse(argc, argv, &r.a.config, &e);
+        if (rc > 0)
+                return 0;
+        if (rc) {
+                fprintf(stderr, "drover-agent: %s\n", e.msg);
+                return 2;
+        }
+        sigemptyset(&ends);
+        sigaddset(&ends, SIGTERM);
+        sigaddset(&ends, SIGINT);
+        pthread_sigmask(SIG_BLOCK, &ends, NULL);
+        signal(SIGPIPE, SIG_IGN);
+        keep_small();
+        if (start(&r, &e)) {
+                log_err(&e, "cannot start", NULL);
+                return 1;
+        }
+        log_msg(LOG_INFO, "agent runs", "node", r.a.config.node, NULL);
+        sigwait(&ends, &sig);
+        stop(&r);
+        return 0;
+}

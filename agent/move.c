@@ -1,0 +1,463 @@
+#include "agent/move.h"
+
+#include "agent/domain.h"
+#include "api/codec.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SETTLE_MS      120000 /* until a state that tells nothing counts as lost */
+#define SETTLE_STEP_MS 250
+#define LAST_RESUME_MS 30000
+#define WAITS_MAX      20 /* looks at a source that waits, before we decide for it */
+
+int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin, struct move **out,
+             struct err *e)
+{
+        struct move *m = calloc(1, sizeof(*m));
+
+        if (!m)
+                return err_set(e, -ENOMEM, "out of memory");
+        m->near_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (m->near_fd < 0) {
+                free(m);
+                return err_sys(e, -errno, "eventfd");
+        }
+        m->a = a;
+        m->mig = mig;
+        m->vm = vm;
+        m->rejoin = rejoin;
+        m->uuid = vm->meta.uid;
+        m->process = (struct guest_process){.pidfd = -1};
+        m->began = mono_now();
+        snprintf(m->key, sizeof(m->key), "%s/%s", mig->meta.ns, mig->meta.name);
+        vm_domain_name(&vm->meta, m->libvirt_name);
+        pthread_mutex_init(&m->lock, NULL);
+        cond_init(&m->wake);
+        m->transfer = mig->status.transfer;
+        if (m->transfer.state == TRANSFER_NONE)
+                m->transfer.state = TRANSFER_RUNNING;
+        m->transfer.message = m->message;
+        if (!m->transfer.started_us)
+                m->transfer.started_us = wall_us();
+        *out = m;
+        return 0;
+}
+
+void move_free(struct move *m)
+{
+        guest_process_close(&m->process);
+        if (m->peer)
+                virConnectClose(m->peer);
+        close(m->near_fd);
+        migration_free(m->mig);
+        vm_free(m->vm);
+        pthread_mutex_destroy(&m->lock);
+        pthread_cond_destroy(&m->wake);
+        free(m);
+}
+
+void move_say(struct move *m, const char *fmt, ...)
+{
+        va_list ap;
+
+        va_start(ap, fmt);
+        vsnprintf(m->message, sizeof(m->message), fmt, ap);
+        va_end(ap);
+}
+
+/* The outcome; only the first counts. */
+static void finish(struct move *m, enum transfer_state state, const char *message)
+{
+        pthread_mutex_lock(&m->lock);
+        if (!m->resumed) {
+                m->transfer.state = state;
+                m->transfer.ended_us = wall_us();
+                move_say(m, "%s", message);
+        }
+        m->finished = true;
+        pthread_cond_broadcast(&m->wake);
+        pthread_mutex_unlock(&m->lock);
+        log_msg(m->resumed || state == TRANSFER_CANCELLED ? LOG_INFO : LOG_WARN, "migration ended",
+                "migration", m->key, "transfer", transfer_state_name(m->transfer.state), "message",
+                m->message, NULL);
+}
+
+/* --- libvirt's call */
+
+struct call {
+        virTypedParameterPtr p;
+        int n, max;
+        bool failed;
+};
+
+static void add_string(struct call *c, const char *name, const char *value)
+{
+        c->failed |= virTypedParamsAddString(&c->p, &c->n, &c->max, name, value) < 0;
+}
+
+/* The domain's XML with the target's epoch in it. */
+static int target_xml(virDomainPtr dom, unsigned flags, const struct domain_meta *meta,
+                      struct buf *out, struct err *e)
+{
+        autofree char *xml =
+                virDomainGetXMLDesc(dom, flags | VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE);
+
+        return xml ? domain_meta_replace(xml, meta, out, e) : virt_error(e, "domain's XML");
+}
+
+static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts *f, struct call *c,
+                     struct err *e)
+{
+        autobuf struct buf live = buf_new(DOMXML_MAX), kept = buf_new(DOMXML_MAX);
+        struct domain_meta meta = f->meta;
+        int64_t bandwidth = m->vm->spec.migration.bandwidth_mibps;
+
+        meta.epoch = m->mig->status.epoch + 1;
+        int rc = target_xml(dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
+        meta.incoming = true;
+        if (!rc)
+                rc = target_xml(dom, 0, &meta, &live, e);
+        if (rc)
+                return rc;
+        add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
+        add_string(c, VIR_MIGRATE_PARAM_DEST_XML, buf_str(&live));
+        add_string(c, VIR_MIGRATE_PARAM_PERSIST_XML, buf_str(&kept));
+        if (m->a->config
+                    .migration_tls) /* the certificate is the node's name's, not the address's */
+                add_string(c, VIR_MIGRATE_PARAM_TLS_DESTINATION, m->mig->status.target);
+        if (bandwidth > 0)
+                c->failed |=
+                        virTypedParamsAddULLong(&c->p, &c->n, &c->max, VIR_MIGRATE_PARAM_BANDWIDTH,
+                                                (unsigned long long)bandwidth) < 0;
+        return c->failed ? virt_error(e, "migration parameters") : 0;
+}
+
+static unsigned call_flags(const struct move *m)
+{
+        unsigned f = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST |
+                     VIR_MIGRATE_UNDEFINE_SOURCE;
+
+        /* libvirt judges by the type of the file system; peer_prepare has better evidence. */
+        f |= VIR_MIGRATE_UNSAFE;
+        if (m->proven)
+                f |= VIR_MIGRATE_PAUSED;
+        if (m->a->config.migration_tls)
+                f |= VIR_MIGRATE_TLS;
+        if (m->vm->spec.migration.auto_converge)
+                f |= VIR_MIGRATE_AUTO_CONVERGE;
+        return f;
+}
+
+struct helpers {
+        pthread_t handover, progress;
+        bool has_handover, has_progress;
+};
+
+static int start_helpers(struct move *m, struct helpers *h, struct err *e)
+{
+        *h = (struct helpers){0};
+        if (m->proven && m->process.pidfd >= 0) {
+                h->has_handover = !pthread_create(&h->handover, NULL, handover_run, m);
+                if (!h->has_handover)
+                        return err_set(e, -EAGAIN, "no thread for the handover");
+        }
+        h->has_progress = !pthread_create(&h->progress, NULL, progress_run, m);
+        return 0;
+}
+
+/* Nothing more comes from libvirt's call: the helpers see to what they have begun, and end. */
+static void end_helpers(struct move *m, struct helpers *h)
+{
+        pthread_mutex_lock(&m->lock);
+        m->copied = true;
+        pthread_cond_broadcast(&m->wake);
+        pthread_mutex_unlock(&m->lock);
+        m->call_over = true;
+        handover_wake(m);
+        if (h->has_handover)
+                pthread_join(h->handover, NULL);
+        if (h->has_progress)
+                pthread_join(h->progress, NULL);
+}
+
+static int call_libvirt(struct move *m, virDomainPtr dom, struct call *c, struct err *e)
+{
+        struct helpers h;
+
+        if (virDomainMigrateSetMaxDowntime(dom, 50, 0) < 0)
+                virResetLastError(); /* the progress widens it all the same */
+        int rc = start_helpers(m, &h, e);
+        if (rc)
+                return rc;
+        if (virDomainMigrateToURI3(dom, m->peer_uri, c->p, (unsigned)c->n, call_flags(m)) < 0)
+                rc = virt_error(e, "migration");
+        end_helpers(m, &h);
+        return rc;
+}
+
+static int prepare_source(struct move *m, virConnectPtr c, struct domain_facts *f, struct err *e)
+{
+        int rc = domain_read(c, m->uuid, f, e);
+
+        if (rc)
+                return rc;
+        if (!f->ours || f->own != OWN_RUNNING || f->meta.epoch != m->mig->status.epoch)
+                return err_set(e, -EINVAL, "the guest does not run here at epoch %lld%s%s",
+                               (long long)m->mig->status.epoch, *domain_reason(f) ? ": " : "",
+                               domain_reason(f));
+        snprintf(m->libvirt_name, sizeof(m->libvirt_name), "%s", f->libvirt_name);
+        return guest_process_open(m->a->config.libvirt_run, m->libvirt_name, m->uuid, &m->process,
+                                  e);
+}
+
+/* From here to the end of libvirt's call. 0: it says that the guest has moved. */
+static int copy(struct move *m, struct err *e)
+{
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
+        struct domain_facts f;
+        struct call call = {0};
+
+        if (!c)
+                return e->code;
+        int rc = prepare_source(m, c, &f, e);
+        if (!rc)
+                rc = peer_prepare(m, e);
+        if (rc)
+                return rc;
+        autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, m->uuid);
+        if (!dom)
+                return virt_error(e, "domain");
+        rc = fill_call(m, dom, &f, &call, e);
+        if (!rc)
+                rc = call_libvirt(m, dom, &call, e);
+        virTypedParamsFree(call.p, call.n);
+        return rc;
+}
+
+/* --- what has become of the guest, when the call did not end well or an earlier agent made it */
+
+enum source {
+        SOURCE_RUNS,   /* as before, or paused for a reason of its own */
+        SOURCE_COPIES, /* the job goes on */
+        SOURCE_WAITS,  /* paused in the switch-over, no job: libvirt itself does not know yet */
+        SOURCE_DEAD,   /* no process with its uuid on this node */
+        SOURCE_UNSEEN
+};
+
+static bool job_runs(virDomainPtr dom)
+{
+        virDomainJobInfo info;
+
+        if (virDomainGetJobInfo(dom, &info) < 0) {
+                virResetLastError();
+                return false;
+        }
+        return info.type == VIR_DOMAIN_JOB_UNBOUNDED || info.type == VIR_DOMAIN_JOB_BOUNDED;
+}
+
+/*
+ * With a pidfd from before, dead is what it says. Without one, libvirtd and the process table must
+ * agree that there is no such guest, and the table must be the one that libvirtd lives in.
+ */
+static bool source_dead(struct move *m, virConnectPtr c)
+{
+        struct domain_facts f;
+        struct err e;
+
+        if (m->process.pidfd >= 0)
+                return guest_process_dead(&m->process, 0);
+        int rc = c ? domain_read(c, m->uuid, &f, &e) : -ENOTCONN;
+        if (rc != -ENOENT && (rc || f.active))
+                return false;
+        return proc_socket_owner(m->a->config.libvirt_run) > 0 && proc_find_guest(m->uuid) == 0;
+}
+
+static enum source look_at_source(struct move *m)
+{
+        struct err e;
+        int state, reason;
+
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
+        if (source_dead(m, c))
+                return SOURCE_DEAD;
+        autodomain virDomainPtr dom = c ? virDomainLookupByUUIDString(c, m->uuid) : NULL;
+        if (!dom || virDomainGetState(dom, &state, &reason, 0) < 0) {
+                virResetLastError();
+                return SOURCE_UNSEEN;
+        }
+        if (job_runs(dom))
+                return SOURCE_COPIES;
+        if (state == VIR_DOMAIN_PAUSED &&
+            (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_UNKNOWN))
+                return SOURCE_WAITS;
+        return state == VIR_DOMAIN_SHUTOFF ? SOURCE_UNSEEN : SOURCE_RUNS;
+}
+
+/* The guest runs on here: what lies on the target can only do harm. */
+static void stays(struct move *m, const struct err *why)
+{
+        struct domain_facts f;
+        struct err e;
+        const char *text = why->code ? why->msg : "the migration ended before this agent began";
+
+        if (m->peer && !domain_read(m->peer, m->uuid, &f, &e) && f.ours && f.own != OWN_RUNNING &&
+            domain_remove(m->peer, m->uuid, &e))
+                log_err(&e, "cannot clear the target", "migration", m->key, NULL);
+        if (m->cancel)
+                finish(m, TRANSFER_CANCELLED, "cancelled; the guest runs on the source as before");
+        else if (m->timed_out)
+                finish(m, TRANSFER_FAILED,
+                       "not complete within the time allowed; the guest runs on the "
+                       "source as before");
+        else
+                finish(m, TRANSFER_FAILED, text);
+}
+
+/* The source is dead and the handover did not resume the target, or there was none. True when
+ * settled. */
+static bool after_death(struct move *m, const struct err *why)
+{
+        struct err e;
+        char text[512];
+
+        if (!m->peer && peer_find(m, &e))
+                return false;
+        switch (handover_resume(m, LAST_RESUME_MS)) {
+        case HANDED_OVER:
+                finish(m, TRANSFER_DONE, "");
+                return true;
+        case HANDED_NOTHING:
+                snprintf(text, sizeof(text), "the guest ended during the migration%s%.400s",
+                         why->code ? ": " : "", why->code ? why->msg : "");
+                finish(m, TRANSFER_FAILED, text);
+                return true;
+        case HANDED_UNKNOWN:
+                break;
+        }
+        return false;
+}
+
+/*
+ * The source lives, paused in the switch-over, and libvirt has forgotten why: the target decides.
+ * One that runs (only libvirt's own handover can have made it) ends the source; one that does not
+ * is removed, and then, and only then, the source goes on. True when settled.
+ */
+static bool after_forgetting(struct move *m, const struct err *why)
+{
+        struct domain_facts f;
+        struct err e;
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
+
+        if (!c || (!m->peer && peer_find(m, &e)))
+                return false;
+        int rc = domain_read(m->peer, m->uuid, &f, &e);
+        if (rc && rc != -ENOENT)
+                return false;
+        if (!rc && f.own == OWN_RUNNING) {
+                if (domain_destroy(c, m->uuid, &e))
+                        return false;
+                finish(m, TRANSFER_DONE, "the guest ran on the target already");
+                return true;
+        }
+        if ((!rc && domain_remove(m->peer, m->uuid, &e)) || domain_resume(c, m->uuid, &e))
+                return false;
+        stays(m, why);
+        return true;
+}
+
+static bool source_paused(struct move *m)
+{
+        struct domain_facts f;
+        struct err e;
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
+
+        return c && !domain_read(c, m->uuid, &f, &e) && f.vir_state == VIR_DOMAIN_PAUSED;
+}
+
+/* Joins a job that goes on without a call of ours, until it ends. */
+static void join(struct move *m)
+{
+        struct helpers h;
+        struct err e;
+
+        if (m->process.pidfd < 0 &&
+            guest_process_open(m->a->config.libvirt_run, m->libvirt_name, m->uuid, &m->process, &e))
+                return;
+        if (!m->peer && peer_find(m, &e))
+                log_err(&e, "the target cannot be reached yet", "migration", m->key, NULL);
+        m->copied = false;
+        m->call_over = false;
+        m->near = source_paused(m); /* an event that we were not there to hear */
+        if (start_helpers(m, &h, &e))
+                return;
+        while (!m->resumed && look_at_source(m) == SOURCE_COPIES)
+                nanosleep(&(struct timespec){.tv_nsec = SETTLE_STEP_MS * 1000000}, NULL);
+        end_helpers(m, &h);
+}
+
+/* One look and what follows from it; true when settled. waits counts looks at a source that waits.
+ */
+static bool settle_step(struct move *m, const struct err *why, int *waits)
+{
+        enum source s = look_at_source(m);
+
+        *waits = s == SOURCE_WAITS ? *waits + 1 : 0;
+        switch (s) {
+        case SOURCE_RUNS:
+                stays(m, why);
+                return true;
+        case SOURCE_DEAD:
+                return after_death(m, why);
+        case SOURCE_COPIES:
+                join(m);
+                break;
+        case SOURCE_WAITS:
+                return *waits > WAITS_MAX && after_forgetting(m, why);
+        case SOURCE_UNSEEN:
+                break;
+        }
+        return false;
+}
+
+static void settle(struct move *m, const struct err *why)
+{
+        struct mono end = mono_add_ms(mono_now(), SETTLE_MS);
+        int waits = 0;
+
+        while (!m->resumed && mono_ms_between(mono_now(), end) > 0) {
+                if (settle_step(m, why, &waits))
+                        return;
+                nanosleep(&(struct timespec){.tv_nsec = SETTLE_STEP_MS * 1000000}, NULL);
+        }
+        if (m->resumed)
+                finish(m, TRANSFER_DONE, "");
+        else
+                finish(m, TRANSFER_LOST, "neither node can say where the guest is");
+}
+
+void move_run(struct move *m)
+{
+        pthread_t reporter;
+        struct err e = {0};
+
+        if (pthread_create(&reporter, NULL, report_run, m)) {
+                log_msg(LOG_ERROR, "no thread to report on a migration", "migration", m->key, NULL);
+                return;
+        }
+        log_msg(LOG_INFO, m->rejoin ? "joining a running migration" : "migrating", "migration",
+                m->key, "vm", m->vm->meta.name, "target", m->mig->status.target, NULL);
+        if (m->rejoin || copy(m, &e))
+                settle(m, &e);
+        else if (m->proven && !m->resumed)
+                settle(m, &e);
+        else
+                finish(m, TRANSFER_DONE, "");
+        pthread_join(reporter, NULL);
+}

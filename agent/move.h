@@ -1,0 +1,91 @@
+/*
+ * One migration seen from its source. Four threads while it copies: the move itself, which sits in
+ * libvirt's call (move.c); the handover, which waits for the source's death and resumes the target
+ * (handover.c); the progress, which looks at the job, widens the allowed pause and aborts
+ * (progress.c); and the report, which writes status.transfer (report.c). The move outlives the
+ * others.
+ */
+#ifndef DROVER_AGENT_MOVE_H
+#define DROVER_AGENT_MOVE_H
+
+#include "agent/agent.h"
+#include "agent/proc.h"
+#include "agent/sync.h"
+#include "base/mono.h"
+#include "core/migration.h"
+
+struct move {
+        struct move *next; /* of the registry */
+        struct agent *a;
+        char key[340]; /* "NS/NAME" of the migration */
+        struct migration *mig;
+        struct vm *vm;
+        bool rejoin;      /* an earlier agent began it */
+        const char *uuid; /* the VM's uid */
+        char libvirt_name[128];
+
+        /* how to reach the target */
+        char peer_uri[512], migration_uri[300];
+        virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
+        bool proven;        /* we resume the target; else libvirt does */
+        struct guest_process process; /* pidfd -1: none */
+
+        int near_fd;           /* eventfd: the switch-over is near, or the handover is to end */
+        atomic_bool near;      /* the source's CPUs have stopped */
+        atomic_bool call_over; /* nothing more will come from libvirt: the handover may end */
+        atomic_bool resumed;   /* the target runs */
+
+        pthread_mutex_t lock; /* what follows */
+        pthread_cond_t wake;
+        bool cancel, timed_out; /* asked to end, or over its time */
+        bool finished;          /* transfer holds the outcome */
+        bool copied;            /* libvirt's call has returned */
+        struct transfer transfer;
+        char message[512];         /* backs transfer.message */
+        struct mono paused, began; /* paused.ns 0: not yet */
+        int iteration;
+};
+
+/* Takes mig and vm over. */
+must_check int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
+                        struct move **out, struct err *e);
+void move_free(struct move *m);
+/* Runs it to its end on the calling thread; the outcome is in transfer. */
+void move_run(struct move *m);
+
+/* Puts text into the transfer's message. Lock held. */
+void move_say(struct move *m, const char *fmt, ...) printf_like(2, 3);
+
+/* --- peer.c: the other side */
+
+/* Address, evidence and connection: everything that must be right before a byte is copied. */
+must_check int peer_prepare(struct move *m, struct err *e);
+/* Only where the target's libvirtd is, and the connection. */
+must_check int peer_find(struct move *m, struct err *e);
+
+/* --- handover.c */
+
+enum handed {
+        HANDED_OVER,    /* the target runs */
+        HANDED_NOTHING, /* the target is not there, or did not receive the whole guest: never
+                           resumed */
+        HANDED_UNKNOWN  /* the target cannot be asked */
+};
+/*
+ * Resumes the target, whose source must be dead. Tries for as long as only locks or the connection
+ * stand in the way, up to ms.
+ */
+enum handed handover_resume(struct move *m, int64_t ms);
+/* The thread: waits for the source's death, then handover_resume. */
+void *handover_run(void *move);
+/* Wakes the thread up. */
+void handover_wake(struct move *m);
+
+/* --- progress.c, report.c: threads, until move.finished */
+void *progress_run(void *move);
+void *report_run(void *move);
+/* Writes transfer; with rv (may be NULL) as a compare-and-swap. */
+must_check int report_write(struct kube_client *kube, const struct migration *m, const char *rv,
+                            const struct transfer *t, struct err *e);
+
+#endif

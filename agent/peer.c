@@ -1,0 +1,141 @@
+/* The other side of a migration: where it is, that it sees the same disks, and what stands in its
+ * way. */
+#include "agent/disks.h"
+#include "agent/domain.h"
+#include "agent/move.h"
+#include "api/codec.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OPEN_MS 10000
+
+/*
+ * Sharedness is proved, not guessed from the type of a file system: both nodes read the same nonce
+ * in the pool's directory, which one of them has written.
+ */
+static int prove_shared(struct move *m, const struct host *target, const char *pool, struct err *e)
+{
+        struct mount_view ours[AGENT_POOLS_MAX];
+        const struct host_mount *theirs = host_mount_of(target, pool);
+        char why[320];
+
+        if (!mounts_usable(m->a->mounts, pool, why))
+                return err_set(e, -EAGAIN, "%s", why);
+        if (!theirs || theirs->health != MOUNT_HEALTHY)
+                return err_set(e, -EAGAIN, "pool %s is not healthy on %s%s%s", pool,
+                               m->mig->status.target, theirs ? ": " : "",
+                               theirs ? theirs->reason : "");
+        mounts_view(m->a->mounts, ours);
+        for (size_t i = 0; i < m->a->config.npools; i++)
+                if (!strcmp(ours[i].pool, pool) && *ours[i].identity &&
+                    !strcmp(ours[i].identity, theirs->identity))
+                        return 0;
+        return err_set(
+                e, -EINVAL,
+                "pool %s on %s is not the one on this node: no proof that both see the same disks",
+                pool, m->mig->status.target);
+}
+
+/* Fast is by consent, and only where locks are known to keep two instances apart. */
+static bool fast_allowed(struct move *m, const struct host *target, const char *const *pools,
+                         size_t n)
+{
+        if (m->mig->status.handover != HANDOVER_FAST)
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (!host_mount_of(target, pools[i])->lock_arbitration)
+                        return false;
+        return n > 0;
+}
+
+static int read_target(struct move *m, struct host **out, struct err *e)
+{
+        autojson struct json *j = NULL;
+        const char *target = m->mig->status.target;
+        int rc = kube_get(m->a->kube, &KUBE_HOSTS, NULL, target, &j, e);
+
+        if (rc) {
+                err_wrap(e, "target %s", target);
+                return rc;
+        }
+        rc = host_decode(j, out, e);
+        if (!rc && (!*(*out)->libvirt_uri || !*(*out)->migration_address)) {
+                host_free(*out);
+                rc = err_set(e, -EAGAIN, "%s has not said where its libvirtd is", target);
+        }
+        return rc;
+}
+
+/* The memory stream goes to an address, not a name: libvirt would look a name up inside of the
+ * pause. */
+static void take_addresses(struct move *m, const struct host *h)
+{
+        bool six = strchr(h->migration_address, ':') != NULL;
+
+        snprintf(m->peer_uri, sizeof(m->peer_uri), "%s", h->libvirt_uri);
+        snprintf(m->migration_uri, sizeof(m->migration_uri), "tcp://%s%.255s%s", six ? "[" : "",
+                 h->migration_address, six ? "]" : "");
+}
+
+static int connect_target(struct move *m, struct err *e)
+{
+        return m->peer ? 0 : virt_open_peer(m->peer_uri, OPEN_MS, &m->peer, e);
+}
+
+int peer_find(struct move *m, struct err *e)
+{
+        struct host *h;
+        int rc = read_target(m, &h, e);
+
+        if (rc)
+                return rc;
+        take_addresses(m, h);
+        m->proven = m->mig->status.handover != HANDOVER_FAST;
+        host_free(h);
+        return connect_target(m, e);
+}
+
+/*
+ * What an earlier attempt left on the target. The guest runs here, so nothing there may ever be
+ * resumed: it goes. Should one run there, nothing is touched.
+ */
+static int clear_target(struct move *m, struct err *e)
+{
+        struct domain_facts f;
+        int rc = domain_read(m->peer, m->uuid, &f, e);
+
+        if (rc == -ENOENT)
+                return 0;
+        if (rc)
+                return rc;
+        if (f.own == OWN_RUNNING || !f.ours)
+                return err_set(e, -EEXIST, "a domain with the guest's uuid %s on %s",
+                               f.own == OWN_RUNNING ? "runs" : "exists", m->mig->status.target);
+        log_msg(LOG_WARN, "removing what an earlier migration left on the target", "migration",
+                m->key, "state", domain_reason(&f), NULL);
+        return domain_remove(m->peer, m->uuid, e);
+}
+
+int peer_prepare(struct move *m, struct err *e)
+{
+        const char *pools[AGENT_POOLS_MAX];
+        size_t n = disks_pools(m->vm, pools);
+        struct host *h;
+        int rc = read_target(m, &h, e);
+
+        if (rc)
+                return rc;
+        for (size_t i = 0; i < n && !rc; i++)
+                rc = prove_shared(m, h, pools[i], e);
+        if (!rc) {
+                take_addresses(m, h);
+                m->proven = !fast_allowed(m, h, pools, n);
+        }
+        host_free(h);
+        if (!rc)
+                rc = connect_target(m, e);
+        return rc ? rc : clear_target(m, e);
+}

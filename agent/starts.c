@@ -1,0 +1,121 @@
+#include "agent/starts.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STEADY_MS   60000 /* a guest that ran this long starts again at once */
+#define PACE_MIN_MS 2000  /* doubled for each quick restart */
+#define PACE_MAX_MS 300000
+
+struct start {
+        struct start *next;
+        char uuid[40];
+        int64_t started_ms, stop_ms; /* -1: never */
+        unsigned quick;              /* starts in quick succession */
+};
+
+struct starts {
+        pthread_mutex_t lock;
+        struct start *first;
+};
+
+struct starts *starts_new(void)
+{
+        struct starts *s = calloc(1, sizeof(*s));
+
+        if (s)
+                pthread_mutex_init(&s->lock, NULL);
+        return s;
+}
+
+void starts_free(struct starts *s)
+{
+        if (!s)
+                return;
+        while (s->first) {
+                struct start *x = s->first;
+                s->first = x->next;
+                free(x);
+        }
+        pthread_mutex_destroy(&s->lock);
+        free(s);
+}
+
+static struct start *find(struct starts *s, const char *uuid, bool add)
+{
+        for (struct start *x = s->first; x; x = x->next)
+                if (!strcmp(x->uuid, uuid))
+                        return x;
+        struct start *x = add ? calloc(1, sizeof(*x)) : NULL;
+        if (x) {
+                snprintf(x->uuid, sizeof(x->uuid), "%s", uuid);
+                x->started_ms = x->stop_ms = -1;
+                x->next = s->first;
+                s->first = x;
+        }
+        return x;
+}
+
+static int64_t pace(unsigned quick)
+{
+        int64_t ms = PACE_MIN_MS;
+
+        if (!quick)
+                return 0;
+        while (--quick && ms < PACE_MAX_MS)
+                ms *= 2;
+        return ms < PACE_MAX_MS ? ms : PACE_MAX_MS;
+}
+
+int64_t starts_wait_ms(struct starts *s, const char *uuid, int64_t now_ms)
+{
+        pthread_mutex_lock(&s->lock);
+        struct start *x = find(s, uuid, false);
+        int64_t wait = 0;
+        if (x && x->started_ms >= 0)
+                wait = x->started_ms + pace(x->quick) - now_ms;
+        pthread_mutex_unlock(&s->lock);
+        return wait > 0 ? wait : 0;
+}
+
+void starts_started(struct starts *s, const char *uuid, int64_t now_ms)
+{
+        pthread_mutex_lock(&s->lock);
+        struct start *x = find(s, uuid, true);
+        if (x) {
+                bool steady =
+                        x->started_ms < 0 || now_ms - x->started_ms >= STEADY_MS + pace(x->quick);
+                x->quick = steady || x->stop_ms >= 0 ? 0 : x->quick + 1;
+                x->started_ms = now_ms;
+                x->stop_ms = -1;
+        }
+        pthread_mutex_unlock(&s->lock);
+}
+
+int64_t starts_stopping(struct starts *s, const char *uuid, int64_t now_ms, bool *first)
+{
+        pthread_mutex_lock(&s->lock);
+        struct start *x = find(s, uuid, true);
+        *first = !x || x->stop_ms < 0;
+        if (x && *first)
+                x->stop_ms = now_ms;
+        int64_t since = x ? x->stop_ms : now_ms;
+        pthread_mutex_unlock(&s->lock);
+        return since;
+}
+
+void starts_forget(struct starts *s, const char *uuid)
+{
+        pthread_mutex_lock(&s->lock);
+        for (struct start **at = &s->first; *at; at = &(*at)->next) {
+                if (strcmp((*at)->uuid, uuid) != 0)
+                        continue;
+                struct start *x = *at;
+                *at = x->next;
+                free(x);
+                break;
+        }
+        pthread_mutex_unlock(&s->lock);
+}

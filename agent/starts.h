@@ -1,0 +1,21 @@
+/* What this agent did to a guest and when: for graces and for the pace of restarts. Lost with it.
+ */
+#ifndef DROVER_AGENT_STARTS_H
+#define DROVER_AGENT_STARTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct starts;
+struct starts *starts_new(void);
+void starts_free(struct starts *s);
+
+/* How long to wait before starting it (again), 0: now. Restarts in quick succession are paced. */
+int64_t starts_wait_ms(struct starts *s, const char *uuid, int64_t now_ms);
+void starts_started(struct starts *s, const char *uuid, int64_t now_ms);
+/* Since when its stop has been asked for: now for the first call since it was last started. */
+int64_t starts_stopping(struct starts *s, const char *uuid, int64_t now_ms, bool *first);
+/* It is gone for good. */
+void starts_forget(struct starts *s, const char *uuid);
+
+#endif

@@ -1,0 +1,365 @@
+#include "agent/vms.h"
+
+#include "agent/disks.h"
+#include "agent/fresh.h"
+#include "agent/publish.h"
+#include "agent/starts.h"
+#include "base/log.h"
+#include "base/mono.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_AGAIN_MS 5000 /* at what is not ours to decide yet */
+#define STOP_STEP_MS  1000
+#define NOT_YET_MS    500
+
+static int64_t now_ms(void)
+{
+        return mono_now().ns / 1000000;
+}
+
+/* --- what one VM's domain needs */
+
+struct job {
+        struct agent *a;
+        virConnectPtr conn;
+        const char *ns, *name, *uuid;
+        const struct vm *vm; /* fresh; NULL when there is none with that uuid */
+        bool migrating;
+        struct domain_facts facts; /* fresh; meaningful unless absent */
+        bool absent;
+};
+
+static int64_t failed(const struct job *j, const struct err *e, const char *what)
+{
+        log_err(e, what, "namespace", j->ns, "vm", j->name, "uid", j->uuid, NULL);
+        return WORK_RETRY;
+}
+
+static void note(const struct job *j, const char *text)
+{
+        int64_t epoch = j->vm ? j->vm->status.owner.epoch : 0;
+
+        if (table_notice(j->a->table, j->uuid, j->ns, j->name, epoch, text))
+                publish_soon(j->a->publisher);
+}
+
+static int64_t reread(const struct job *j)
+{
+        return domain_work(j->a, j->uuid);
+}
+
+static int64_t do_start(const struct job *j)
+{
+        int64_t wait = starts_wait_ms(j->a->starts, j->uuid, now_ms());
+        struct err e = {0};
+
+        if (wait)
+                return wait;
+        if (!j->absent && j->facts.vir_state == VIR_DOMAIN_CRASHED &&
+            domain_destroy(j->conn, j->uuid, &e))
+                return failed(j, &e, "cannot clear a crashed guest away");
+        log_msg(LOG_INFO, "starting guest", "namespace", j->ns, "vm", j->name, "uid", j->uuid,
+                NULL);
+        if (vm_start(j->a, j->vm, &e)) {
+                note(j, e.msg);
+                reread(j);
+                return failed(j, &e, "cannot start guest");
+        }
+        starts_started(j->a->starts, j->uuid, now_ms());
+        note(j, "");
+        reread(j);
+        return WORK_DONE;
+}
+
+/* Asks first; insists after the grace, or at once where there is nobody to ask. */
+static int64_t do_stop(const struct job *j)
+{
+        int64_t grace = j->a->config.stop_grace_s * 1000;
+        struct err e = {0};
+        bool first;
+        int64_t since = starts_stopping(j->a->starts, j->uuid, now_ms(), &first);
+
+        if (j->facts.own == OWN_RUNNING && now_ms() - since < grace) {
+                if (first) {
+                        log_msg(LOG_INFO, "asking guest to shut down", "namespace", j->ns, "vm",
+                                j->name, NULL);
+                        if (domain_shutdown(j->conn, j->uuid, &e))
+                                log_err(&e, "guest cannot be asked", "vm", j->name, NULL);
+                }
+                int64_t rest = since + grace - now_ms();
+                return rest < 1 ? 1 : rest < STOP_STEP_MS ? rest : STOP_STEP_MS;
+        }
+        log_msg(LOG_INFO, "ending guest", "namespace", j->ns, "vm", j->name, NULL);
+        if (domain_destroy(j->conn, j->uuid, &e))
+                return failed(j, &e, "cannot end guest");
+        reread(j);
+        return 1; /* and on with what follows */
+}
+
+/* A VM that is being deleted takes its disks with it, before its domain is reported gone. */
+static int erase_if_deleting(const struct job *j, struct err *e)
+{
+        return j->vm && j->vm->meta.deleting ? disks_erase(j->a, j->uuid, e) : 0;
+}
+
+static int64_t do_remove(const struct job *j, const char *what)
+{
+        struct err e = {0};
+
+        log_msg(LOG_INFO, what, "namespace", j->ns, "vm", j->name, "uid", j->uuid, NULL);
+        if (erase_if_deleting(j, &e)) {
+                note(j, e.msg);
+                return failed(j, &e, "cannot remove the guest's disks");
+        }
+        if (domain_remove(j->conn, j->uuid, &e))
+                return failed(j, &e, "cannot remove domain");
+        starts_forget(j->a->starts, j->uuid);
+        note(j, "");
+        reread(j);
+        return 1;
+}
+
+/* Kept, but a guest that an I/O error had stopped goes on when its storage is well again. */
+static int64_t do_keep(const struct job *j)
+{
+        const char *pools[AGENT_POOLS_MAX];
+        char why[320];
+        struct err e = {0};
+
+        if (j->absent) {
+                bool mine = j->vm && !strcmp(j->vm->status.owner.node, j->a->config.node);
+                if (mine && erase_if_deleting(j, &e))
+                        return failed(j, &e, "cannot remove the guest's disks");
+                /* ours and kept absent: halted. The migrator waits to hear it before it lets go. */
+                note(j, mine && !j->migrating ? TABLE_HALTED : "");
+                return WORK_DONE;
+        }
+        note(j, "");
+        if (j->facts.own != OWN_PAUSED || j->facts.vir_reason != VIR_DOMAIN_PAUSED_IOERROR)
+                return WORK_DONE;
+        size_t n = disks_pools(j->vm, pools);
+        for (size_t i = 0; i < n; i++)
+                if (!mounts_usable(j->a->mounts, pools[i], why))
+                        return LOOK_AGAIN_MS;
+        log_msg(LOG_INFO, "resuming guest after a storage error", "namespace", j->ns, "vm", j->name,
+                NULL);
+        if (domain_resume(j->conn, j->uuid, &e))
+                return failed(j, &e, "cannot resume guest");
+        return LOOK_AGAIN_MS;
+}
+
+static int64_t do_resume(const struct job *j)
+{
+        struct err e = {0};
+
+        log_msg(LOG_INFO, "resuming received guest as its owner", "namespace", j->ns, "vm", j->name,
+                NULL);
+        if (domain_resume(j->conn, j->uuid, &e))
+                return failed(j, &e, "cannot resume received guest");
+        reread(j);
+        return WORK_DONE;
+}
+
+static int64_t act(const struct job *j, enum own_action action)
+{
+        switch (action) {
+        case OWN_KEEP:
+                return do_keep(j);
+        case OWN_START:
+                return do_start(j);
+        case OWN_RESUME:
+                return do_resume(j);
+        case OWN_STOP:
+        case OWN_REBOOT:
+                return do_stop(j);
+        case OWN_DESTROY:
+                return do_remove(j, "removing stale domain");
+        case OWN_UNDEFINE:
+                return do_remove(j, "removing definition of halted guest");
+        case OWN_LEAVE:
+        case OWN_ACTIONS:
+                break;
+        }
+        return LOOK_AGAIN_MS;
+}
+
+/* Reads the domain, decides and acts. A domain of that uuid without our metadata is none of ours.
+ */
+static int64_t judge(struct job *j)
+{
+        struct ownership o;
+        struct err e = {0};
+        int rc = domain_read(j->conn, j->uuid, &j->facts, &e);
+
+        if (rc && rc != -ENOENT)
+                return failed(j, &e, "cannot read domain");
+        j->absent = rc == -ENOENT;
+        if (!j->absent && !j->facts.ours) {
+                note(j, "a domain with the VM's uuid exists that was not made by Drover");
+                return LOOK_AGAIN_MS;
+        }
+        ownership_of(j->vm, j->a->config.node, !j->absent, j->facts.meta.epoch,
+                     j->facts.meta.restarted_at, &o);
+        o.domain = j->absent ? OWN_ABSENT : j->facts.own;
+        o.migrating = j->migrating;
+        enum own_action action = ownership_decide(&o, NULL);
+        if (action != OWN_KEEP && action != OWN_LEAVE)
+                log_msg(LOG_DEBUG, "decided", "vm", j->name, "action", own_action_name(action),
+                        NULL);
+        return act(j, action);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+        if (a == WORK_RETRY || b == WORK_RETRY)
+                return WORK_RETRY;
+        return !a ? b : !b ? a : a < b ? a : b;
+}
+
+/* The VM itself, and domains of its name that are of another uid. */
+static int64_t judge_all(struct agent *a, virConnectPtr conn, const char *ns, const char *name,
+                         const struct fresh *f, const struct table_entry *known, size_t n)
+{
+        struct job j = {.a = a, .conn = conn, .ns = ns, .name = name, .migrating = f->migrating};
+        int64_t next = WORK_DONE;
+        bool done = false;
+
+        for (size_t i = 0; i < n; i++) {
+                j.uuid = known[i].facts.uuid;
+                j.vm = f->vm && !strcmp(f->vm->meta.uid, j.uuid) ? f->vm : NULL;
+                done |= j.vm != NULL;
+                next = sooner(next, judge(&j));
+        }
+        if (f->vm && !done && !strcmp(f->vm->status.owner.node, a->config.node)) {
+                j.uuid = f->vm->meta.uid;
+                j.vm = f->vm;
+                next = sooner(next, judge(&j));
+        }
+        return next;
+}
+
+/* Nothing to do by what is cached: the usual case, which costs no request. */
+static bool settled(struct agent *a, const struct vm *vm, const struct table_entry *known, size_t n)
+{
+        struct ownership o;
+
+        if (!vm || n != 1 || !known->known || *known->notice || known->facts.own != OWN_RUNNING ||
+            strcmp(known->facts.uuid, vm->meta.uid) != 0)
+                return false;
+        ownership_of(vm, a->config.node, true, known->facts.meta.epoch,
+                     known->facts.meta.restarted_at, &o);
+        o.domain = OWN_RUNNING;
+        o.migrating = false;
+        return ownership_decide(&o, NULL) == OWN_KEEP;
+}
+
+int64_t vm_work(struct agent *a, const char *rest)
+{
+        char ns[64], name[254];
+        size_t n;
+
+        if (!agent_split(rest, ns, name))
+                return WORK_DONE;
+        if (!a->synced)
+                return NOT_YET_MS;
+        autoref struct kube_ref *ref = kube_store_get(a->vms, rest);
+        autofree struct table_entry *known = table_of(a->table, ns, name, &n);
+        const struct vm *vm = ref ? kube_ref_object(ref) : NULL;
+        if ((!vm && !n) || settled(a, vm, known, n))
+                return WORK_DONE;
+        struct err e = {0};
+        autoconnect virConnectPtr conn = virt_connect(a->virt, &e);
+        if (!conn)
+                return LOOK_AGAIN_MS; /* and at once when it is back */
+        autofresh struct fresh f = {0};
+        if (fresh_read(a->kube, ns, name, &f, &e)) {
+                log_err(&e, "cannot read VM and migrations", "namespace", ns, "vm", name, NULL);
+                return WORK_RETRY;
+        }
+        return judge_all(a, conn, ns, name, &f, known, n);
+}
+
+/* --- disks of a VM whose deletion we saw to its end */
+
+int64_t erase_work(struct agent *a, const char *rest)
+{
+        char ns[64], name[254], *slash;
+        autofresh struct fresh f = {0};
+        struct table_entry x;
+        struct err e = {0};
+
+        if (!agent_split(rest, ns, name) || !(slash = strchr(name, '/')))
+                return WORK_DONE;
+        *slash = '\0';
+        const char *uuid = slash + 1;
+        if (fresh_read(a->kube, ns, name, &f, &e))
+                return WORK_RETRY;
+        if (f.vm && !strcmp(f.vm->meta.uid, uuid))
+                return WORK_DONE; /* it only moved away */
+        if (table_get(a->table, uuid, &x) && x.known)
+                return LOOK_AGAIN_MS; /* its domain goes first */
+        if (disks_erase(a, uuid, &e)) {
+                log_err(&e, "cannot remove the disks of a deleted VM", "vm", name, "uid", uuid,
+                        NULL);
+                return WORK_RETRY;
+        }
+        return WORK_DONE;
+}
+
+/* --- the cache */
+
+static int decode(const struct json *j, void **out, struct err *e)
+{
+        struct vm *vm;
+        int rc = vm_decode(j, &vm, e);
+
+        if (!rc)
+                *out = vm;
+        return rc;
+}
+
+static void changed(void *ctx, const void *before, const void *after)
+{
+        struct agent *a = ctx;
+        const struct vm *old = before, *vm = after ? after : before;
+
+        agent_poke(a, 0, "vm/%s/%s", vm->meta.ns, vm->meta.name);
+        if (!after && old->meta.deleting)
+                agent_poke(a, 0, "erase/%s/%s/%s", vm->meta.ns, vm->meta.name, vm->meta.uid);
+}
+
+static void undecodable(void *ctx, const char *key, const struct err *e)
+{
+        (void)ctx;
+        log_err(e, "VM is not understood", "vm", key, NULL);
+}
+
+static void watch_error(void *ctx, const struct err *e)
+{
+        (void)ctx;
+        log_err(e, "watch of VMs", NULL);
+}
+
+int vms_start(struct agent *a, struct kube_watch **out, struct err *e)
+{
+        static const struct kube_store_type TYPE = {.decode = decode, .free = vm_free};
+        const struct kube_store_hooks hooks = {changed, undecodable, a};
+        char selector[300];
+
+        a->vms = kube_store_new(&TYPE, &hooks);
+        if (!a->vms)
+                return err_set(e, -ENOMEM, "out of memory");
+        snprintf(selector, sizeof(selector), "status.owner.node=%s", a->config.node);
+        const struct kube_watch_config cfg = {
+                .resource = &KUBE_VMS,
+                .field_selector = selector,
+                .event = kube_store_event,
+                .error = watch_error,
+                .ctx = a->vms,
+        };
+        return kube_watch_start(a->kube, &cfg, out, e);
+}

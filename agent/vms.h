@@ -1,0 +1,16 @@
+/* The VMs that this node owns: makes their domains what they say, and removes what is stale. */
+#ifndef DROVER_AGENT_VMS_H
+#define DROVER_AGENT_VMS_H
+
+#include "agent/agent.h"
+
+/* Makes a->vms. */
+must_check int vms_start(struct agent *a, struct kube_watch **out, struct err *e);
+
+/*
+ * Disks, definition and start of a VM that ownership_decide said to start. Reads the VM fresh once
+ * more when the disks are made, since that may take long. -EAGAIN: not now.
+ */
+must_check int vm_start(struct agent *a, const struct vm *vm, struct err *e);
+
+#endif

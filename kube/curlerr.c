@@ -36,7 +36,6 @@ static int code_of(CURL *h, CURLcode rc)
         case CURLE_SSL_CIPHER:
                 return -EKEYREJECTED;
         case CURLE_URL_MALFORMAT:
-        case CURLE_UNSUPPORTED_PROTOCOL:
                 return -EINVAL;
         default:
                 return -EPROTO;

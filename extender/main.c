@@ -8,6 +8,7 @@
 #include "kube/client.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define DRAIN_MS      5000
 #define HELP_MAX      8192
 #define WATCHES       4
+#define HEAPS         2 /* of malloc: fewer threads than that allocate much at once */
 
 struct feed {
         const char *kind;
@@ -120,7 +122,6 @@ static int start_servers(const struct settings *s, struct service *service, stru
 {
         struct http_config https = s->https;
 
-        https.max_body = SERVE_BODY_MAX;
         https.trouble = on_trouble;
         if (!https.cert)
                 log_msg(LOG_WARN, "no certificate given: serving plain HTTP", NULL);
@@ -171,7 +172,7 @@ static int run(const struct settings *s, struct kube_client *client, const sigse
 
         if (!fleet)
                 return err_sys(e, -ENOMEM, "start");
-        service_init(&service, fleet);
+        service_init(&service, fleet, s->https.max_body);
         rc = start_watches(client, s, feeds, e);
         if (rc == 0)
                 rc = start_servers(s, &service, &servers, e);
@@ -208,6 +209,7 @@ int main(int argc, char **argv)
         sigaddset(&signals, SIGINT);
         sigprocmask(SIG_BLOCK, &signals, NULL);
         signal(SIGPIPE, SIG_IGN);
+        mallopt(M_ARENA_MAX, HEAPS);
         if (rc == 0)
                 rc = kube_config_load(s.kubeconfig, NULL, &kube, &e);
         if (rc == 0)

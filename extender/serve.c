@@ -3,16 +3,18 @@
 #include "api/extender.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #define ANSWER_ARENA_MAX ((size_t)32 << 20)
+#define BIG_BODY         ((size_t)1 << 20)
 
 const struct http_route SERVE_ROUTES[2] = {
         {"POST", "/filter", serve_filter},
         {"POST", "/prioritize", serve_prioritize},
 };
 
-void service_init(struct service *s, struct fleet *fleet)
+void service_init(struct service *s, struct fleet *fleet, size_t max_body)
 {
         static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
                                         0.005,  0.01,    0.05,   0.25,  1};
@@ -20,6 +22,7 @@ void service_init(struct service *s, struct fleet *fleet)
 
         s->fleet = fleet;
         s->clock = mono_now;
+        s->max_body = max_body;
         s->filter_seconds = metric_histogram("drover_filter_seconds",
                                              "Time to answer a filter call.", NULL, bounds, n);
         s->filter_total =
@@ -42,19 +45,21 @@ void service_count(struct service *s)
         metric_set(s->known, "silent-host", (double)c.silent);
 }
 
-static double seconds_since(struct mono t)
+static void finish(struct metric *m, struct mono began, const struct http_request *req)
 {
-        return (double)(mono_now().ns - t.ns) / 1e9;
+        metric_observe(m, NULL, (double)(mono_now().ns - began.ns) / 1e9);
+        if (req->body_len > BIG_BODY)
+                malloc_trim(0); /* a tree takes many times its text, and such calls are rare */
 }
 
 /* Valid JSON of an object with members of ExtenderArgs: the scheduler sent it, and should hear why
  * not. */
-static bool from_scheduler(const struct http_request *req)
+static bool from_scheduler(const struct service *s, const struct http_request *req)
 {
         autojson struct json *j = NULL;
         struct err ignored;
 
-        if (json_parse(req->body, req->body_len, SERVE_BODY_MAX, &j, &ignored) < 0)
+        if (json_parse(req->body, req->body_len, s->max_body, &j, &ignored) < 0)
                 return false;
         return json_get(j, "Pod") || json_get(j, "Nodes") || json_get(j, "NodeNames");
 }
@@ -69,18 +74,18 @@ static void answer_error(struct http_reply *rep, const char *message)
 }
 
 /* 0, or the reply is made. */
-static int take_args(const struct http_request *req, bool filter, struct extender_args *args,
-                     struct http_reply *rep)
+static int take_args(const struct service *s, const struct http_request *req, bool filter,
+                     struct extender_args *args, struct http_reply *rep)
 {
         struct err e;
-        int rc = extender_args_decode(req->body, req->body_len, SERVE_BODY_MAX, args, &e);
+        int rc = extender_args_decode(req->body, req->body_len, s->max_body, args, &e);
 
         if (rc == 0)
                 return 0;
-        if (filter && from_scheduler(req))
+        if (filter && from_scheduler(s, req))
                 answer_error(rep, e.msg);
         else
-                http_reply_error(rep, req->body_len > SERVE_BODY_MAX ? 413 : 400, e.msg);
+                http_reply_error(rep, req->body_len > s->max_body ? 413 : 400, e.msg);
         return rc;
 }
 
@@ -120,13 +125,13 @@ void serve_filter(void *ctx, const struct http_request *req, struct http_reply *
         struct service *s = ctx;
         struct extender_args args;
 
-        if (take_args(req, true, &args, rep) < 0) {
+        if (take_args(s, req, true, &args, rep) < 0) {
                 metric_add(s->filter_total, "bad-request", 1);
                 return;
         }
         answer_filter(s, &args, rep);
         extender_args_free(&args);
-        metric_observe(s->filter_seconds, NULL, seconds_since(began));
+        finish(s->filter_seconds, began, req);
 }
 
 void serve_prioritize(void *ctx, const struct http_request *req, struct http_reply *rep)
@@ -136,7 +141,7 @@ void serve_prioritize(void *ctx, const struct http_request *req, struct http_rep
         struct extender_args args;
         struct err e;
 
-        if (take_args(req, false, &args, rep) < 0)
+        if (take_args(s, req, false, &args, rep) < 0)
                 return;
         autofree int *scores = calloc(args.names.n + 1, sizeof(*scores));
         /* The scheduler has no use for an error here: hosts that cannot be told apart score alike.
@@ -148,5 +153,5 @@ void serve_prioritize(void *ctx, const struct http_request *req, struct http_rep
                 http_reply_error(rep, 500, "out of memory");
         }
         extender_args_free(&args);
-        metric_observe(s->prioritize_seconds, NULL, seconds_since(began));
+        finish(s->prioritize_seconds, began, req);
 }

@@ -6,16 +6,15 @@
 #include "extender/fleet.h"
 #include "http/server.h"
 
-#define SERVE_BODY_MAX ((size_t)16 << 20) /* 500 whole Nodes are 5 to 8 MB */
-
 struct service {
         struct fleet *fleet;
         struct mono (*clock)(void); /* mono_now, but for tests */
+        size_t max_body;            /* bytes of a call */
         struct metric *filter_seconds, *filter_total, *refusals_total, *prioritize_seconds;
         struct metric *known; /* gauge: objects in the picture, by kind */
 };
 /* Registers the metrics; once a process. */
-void service_init(struct service *s, struct fleet *fleet);
+void service_init(struct service *s, struct fleet *fleet, size_t max_body);
 /* Brings the gauges up to date. */
 void service_count(struct service *s);
 

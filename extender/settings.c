@@ -10,7 +10,7 @@
 /* As the words and variables give them, before they are judged. */
 struct raw {
         const char *address, *cert, *key, *client_ca, *kubeconfig, *ns, *score;
-        int64_t port, health_port, threads, silent_s, migration_slots;
+        int64_t port, health_port, threads, silent_s, migration_slots, max_body_mib;
 };
 
 static const struct raw defaults = {
@@ -21,9 +21,10 @@ static const struct raw defaults = {
         .threads = 2,
         .silent_s = CAPACITY_SILENT_MS / 1000,
         .migration_slots = 2,
+        .max_body_mib = 4,
 };
 
-#define ROWS 12
+#define ROWS 13
 static void fill_rows(struct raw *r, struct option_row rows[ROWS])
 {
         const struct option_row filled[ROWS] = {
@@ -51,6 +52,9 @@ static void fill_rows(struct raw *r, struct option_row rows[ROWS])
                 OPTION_NUMBER("migration-slots", "DROVER_MIGRATION_SLOTS", "N",
                               "migrations a host may take part in before it scores worse",
                               &r->migration_slots, 1, 1000),
+                OPTION_NUMBER("max-body-mib", "DROVER_MAX_BODY_MIB", "N",
+                              "largest call; whole Nodes (nodeCacheCapable: false) need more",
+                              &r->max_body_mib, 1, 64),
         };
 
         memcpy(rows, filled, sizeof(filled));
@@ -93,6 +97,7 @@ int settings_parse(int argc, char **argv, struct settings *out, struct err *e)
                 .key = r.key,
                 .client_ca = r.client_ca,
                 .threads = (unsigned)r.threads,
+                .max_body = (size_t)r.max_body_mib << 20,
         };
         s.health = (struct http_config){
                 .address = r.address, .port = (uint16_t)r.health_port, .threads = 1};

@@ -1,6 +1,8 @@
 #include "extender/serve.h"
 #include "tests/unit/extender_scene.h"
 
+#define BODY_MAX ((size_t)4 << 20)
+
 static struct service service;
 
 static struct mono scene_now(void)
@@ -136,9 +138,9 @@ static void what_is_no_call_at_all_is_refused(void **state)
         assert_int_equal(call_bytes(serve_filter, deep.data, deep.len), 400);
         assert_non_null(strstr(body, "deeper than"));
         assert_int_equal(call_bytes(serve_filter, "{\"Pod\":\0{}}", 11), 400);
-        autofree char *huge = malloc(SERVE_BODY_MAX + 1);
-        memset(huge, ' ', SERVE_BODY_MAX + 1);
-        assert_int_equal(call_bytes(serve_filter, huge, SERVE_BODY_MAX + 1), 413);
+        autofree char *huge = malloc(BODY_MAX + 1);
+        memset(huge, ' ', BODY_MAX + 1);
+        assert_int_equal(call_bytes(serve_filter, huge, BODY_MAX + 1), 413);
         /* And a good one after all of these. */
         assert_int_equal(call(serve_filter, ARGS(POD, "[\"node1\"]")), 200);
         assert_non_null(strstr(body, "\"NodeNames\":[\"node1\"]"));
@@ -214,7 +216,7 @@ int main(void)
                 scene_test(failing_allocations_never_end_it),
         };
 
-        service_init(&service, NULL);
+        service_init(&service, NULL, BODY_MAX);
         service.clock = scene_now;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

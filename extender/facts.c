@@ -1,6 +1,9 @@
 #include "extender/facts.h"
 
+#include <string.h>
+
 #define FACTS_MAX ((size_t)1 << 20)
+#define FACTS_FEW 400 /* an arena's first block holds that much */
 
 bool domain_takes_room(enum domain_state s)
 {
@@ -13,20 +16,6 @@ bool domain_takes_room(enum domain_state s)
         default:
                 return false;
         }
-}
-
-/* from by value: it may be *to. */
-static bool copy_strs(struct arena *a, struct strs from, struct strs *to)
-{
-        to->v = arena_array(a, from.n, sizeof(*to->v));
-        to->n = 0;
-        for (size_t i = 0; to->v && i < from.n; i++) {
-                to->v[i] = arena_strdup(a, from.v[i]);
-                if (!to->v[i])
-                        return false;
-                to->n++;
-        }
-        return to->v;
 }
 
 static bool copy_mounts(struct arena *a, const struct host *from, struct host *to)
@@ -114,10 +103,39 @@ void host_facts_free(struct share *s, struct host_facts *f)
         arena_free(f->arena);
 }
 
+/* Replaces borrowed strings by copies. */
+static bool own(struct arena *a, const char **s)
+{
+        *s = arena_strdup(a, *s);
+        return *s;
+}
+
+static bool own_all(struct arena *a, const struct strs *list)
+{
+        for (size_t i = 0; i < list->n; i++)
+                if (!own(a, &list->v[i]))
+                        return false;
+        return true;
+}
+
+/* An arena that has room for the facts of this VM and, if they are few, for nothing else. */
+static struct arena *vm_arena(const struct vm *vm, const struct vm_shape *shape)
+{
+        size_t pointers = vm->spec.ndisks + vm->spec.nnetworks;
+        size_t size = sizeof(struct vm_facts) + pointers * sizeof(char *) +
+                      3 * sizeof(max_align_t) + strlen(vm->meta.uid) + strlen(shape->cpu_model) + 2;
+
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                size += strlen(vm->spec.disks[i].pool) + 1;
+        for (size_t i = 0; i < vm->spec.nnetworks; i++)
+                size += strlen(vm->spec.networks[i].bridge) + 1;
+        return arena_new(size <= FACTS_FEW ? size : FACTS_MAX);
+}
+
 struct vm_facts *vm_facts_new(const struct vm *vm)
 {
         bool running = vm->status.has_running && *vm->status.owner.node;
-        struct arena *a = arena_new(FACTS_MAX);
+        struct arena *a = vm_arena(vm, running ? &vm->status.running : &vm->spec.shape);
         struct vm_facts *f = a ? arena_alloc(a, sizeof(*f)) : NULL;
 
         if (!f || capacity_demand_of(a, vm, running, &f->demand) < 0) {
@@ -125,14 +143,12 @@ struct vm_facts *vm_facts_new(const struct vm *vm)
                 return NULL;
         }
         f->arena = a;
-        f->uid = arena_strdup(a, vm->meta.uid);
-        f->demand.cpu_model = arena_strdup(a, f->demand.cpu_model);
-        if (!f->uid || !f->demand.cpu_model || !copy_strs(a, f->demand.pools, &f->demand.pools) ||
-            !copy_strs(a, f->demand.bridges, &f->demand.bridges)) {
-                arena_free(a);
-                return NULL;
-        }
-        return f;
+        f->uid = vm->meta.uid;
+        if (own(a, &f->uid) && own(a, &f->demand.cpu_model) && own_all(a, &f->demand.pools) &&
+            own_all(a, &f->demand.bridges))
+                return f;
+        arena_free(a);
+        return NULL;
 }
 
 void vm_facts_free(struct vm_facts *f)

@@ -37,7 +37,7 @@ int buf_add_num(struct buf *b, double v);
 
 /* Removes the first n (<= len) bytes. */
 void buf_drop(struct buf *b, size_t n);
-/* Shortens the contents to len (<= b->len) and forgets a failure: back to a mark after a failure. */
+/* Shortens the contents to len (<= b->len) and forgets a failure. */
 void buf_cut(struct buf *b, size_t len);
 
 /* The contents as a C string, "" when empty; valid until the next change. */

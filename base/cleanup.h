@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define cleanup(fn)     __attribute__((cleanup(fn)))
-#define must_check      __attribute__((warn_unused_result))
+#define cleanup(fn)       __attribute__((cleanup(fn)))
+#define must_check        __attribute__((warn_unused_result))
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
-#define countof(a)      (sizeof(a) / sizeof((a)[0]))
+#define countof(a)        (sizeof(a) / sizeof((a)[0]))
 
 /* Frees *(void **)p. */
 static inline void cleanup_free(void *p)

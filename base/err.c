@@ -30,7 +30,7 @@ static int compose(struct err *e, int code, const char *tail, const char *fmt, v
         }
         if (len >= sizeof(msg))
                 cut(msg);
-        strcpy(e->msg, msg);
+        memcpy(e->msg, msg, sizeof(msg));
         e->code = code;
         return code;
 }

@@ -19,13 +19,23 @@
 
 struct json;
 
-enum json_type { JSON_NONE, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+        JSON_NONE,
+        JSON_NULL,
+        JSON_BOOL,
+        JSON_NUMBER,
+        JSON_STRING,
+        JSON_ARRAY,
+        JSON_OBJECT
+};
 
 /*
  * Parses one document (surrounding white space allowed, trailing bytes are not). -EINVAL with the
- * byte offset for bad JSON or a NUL byte, -E2BIG past `max` bytes or JSON_DEPTH_MAX levels, -ENOMEM.
+ * byte offset for bad JSON or a NUL byte, -E2BIG past `max` bytes or JSON_DEPTH_MAX levels,
+ * -ENOMEM.
  */
-must_check int json_parse(const char *text, size_t len, size_t max, struct json **out, struct err *e);
+must_check int json_parse(const char *text, size_t len, size_t max, struct json **out,
+                          struct err *e);
 void json_free(struct json *j);
 static inline void cleanup_json(struct json **j)
 {
@@ -42,10 +52,10 @@ const char *json_str(const struct json *obj, const char *key, const char *dflt);
 int64_t json_int(const struct json *obj, const char *key, int64_t dflt);
 bool json_bool(const struct json *obj, const char *key, bool dflt);
 /* The node's own value. */
-const char *json_string(const struct json *j); /* NULL unless a string */
+const char *json_string(const struct json *j);        /* NULL unless a string */
 bool json_to_int(const struct json *j, int64_t *out); /* false unless an integer below 2^53 */
-bool json_to_num(const struct json *j, double *out);   /* false unless a finite number */
-bool json_is_true(const struct json *j);               /* the literal true and nothing else */
+bool json_to_num(const struct json *j, double *out);  /* false unless a finite number */
+bool json_is_true(const struct json *j);              /* the literal true and nothing else */
 
 size_t json_count(const struct json *j); /* members or elements, 0 for others */
 /* for (const struct json *c = json_first(j); c; c = json_next(c)) — array elements or members. */
@@ -57,20 +67,22 @@ const char *json_key(const struct json *c); /* a member's name, NULL for an arra
 struct json *json_new_object(void);
 struct json *json_new_array(void);
 struct json *json_new_string(const char *s);
-struct json *json_new_int(int64_t v); /* written exactly, even where json_to_int would not read it */
+/* Written exactly, even where json_to_int would not read it. */
+struct json *json_new_int(int64_t v);
 struct json *json_new_num(double v);
 struct json *json_new_bool(bool v);
 struct json *json_new_null(void);
 struct json *json_clone(const struct json *j);
 
 /*
- * Takes ownership of v in any case (frees it on failure); v == NULL counts as a failure. Replaces an
- * existing member. Returns v (for chaining) or NULL. So that a long construction is checked once,
- * every adder accepts a NULL parent (and then fails), and failure marks nothing else.
+ * Takes ownership of v in any case (frees it on failure); v == NULL counts as a failure. Replaces
+ * an existing member. Returns v (for chaining) or NULL. So that a long construction is checked
+ * once, every adder accepts a NULL parent (and then fails), and failure marks nothing else.
  */
 struct json *json_set(struct json *obj, const char *key, struct json *v);
 struct json *json_add(struct json *arr, struct json *v);
-struct json *json_set_str(struct json *obj, const char *key, const char *s); /* NULL s: not set, returns obj */
+/* NULL s: not set, returns obj. */
+struct json *json_set_str(struct json *obj, const char *key, const char *s);
 struct json *json_set_int(struct json *obj, const char *key, int64_t v);
 struct json *json_set_bool(struct json *obj, const char *key, bool v);
 /* The member, made as {} or [] when absent. */
@@ -86,7 +98,8 @@ int json_quote(struct buf *b, const char *s);
 int json_print(const struct json *j, struct buf *b);
 /* Compact text as an arena string, NULL when out of memory. */
 char *json_text(const struct json *j, struct arena *a);
-bool json_equal(const struct json *a, const struct json *b); /* own comparison, members in any order */
+/* Own comparison, members in any order. */
+bool json_equal(const struct json *a, const struct json *b);
 
 /*
  * The merge patch (RFC 7386) that turns the object `from` into `to`: an empty object when they are

@@ -9,7 +9,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
-/* component must outlive the process; level from DROVER_LOG=debug|info|warn|error, info by default. */
+/* component must outlive the process; level from DROVER_LOG=debug|info|warn|error, else info. */
 void log_init(const char *component);
 
 /*

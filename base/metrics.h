@@ -1,8 +1,9 @@
 /*
- * OpenMetrics counters, gauges and histograms (https://prometheus.io/docs/specs/om/open_metrics_spec/).
- * Metrics are registered once at start, never removed; label sets are bounded per metric and a set
- * beyond the bound counts under the label value "other". Updates are thread safe and do not lock
- * once a series exists.
+ * OpenMetrics counters, gauges and histograms
+ * (https://prometheus.io/docs/specs/om/open_metrics_spec/). Metrics are registered once at start,
+ * never removed; registering a name again yields the same metric (NULL if of another kind). Label
+ * sets are bounded per metric and a set beyond the bound counts under the label value "other".
+ * Updates are thread safe and do not lock once a series exists.
  */
 #ifndef DROVER_BASE_METRICS_H
 #define DROVER_BASE_METRICS_H
@@ -15,7 +16,7 @@
 
 struct metric;
 
-/* name without suffix ("drover_migrations"), help a sentence, label a label's name or NULL for none. */
+/* name without suffix ("drover_migrations"), help a sentence, label a label's name or NULL. */
 struct metric *metric_counter(const char *name, const char *help, const char *label);
 struct metric *metric_gauge(const char *name, const char *help, const char *label);
 /* bounds in seconds, ascending, n <= 16, +Inf is implied. */

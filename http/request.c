@@ -29,14 +29,14 @@ void *request_begin(void *cls, const char *uri, struct MHD_Connection *c)
 {
         struct http_server *s = cls;
         struct conn *conn = conn_of(c);
-        size_t len = strlen(uri);
-        struct request *r = conn ? calloc(1, sizeof(*r) + len + 1) : NULL;
+        size_t size = strlen(uri) + 1;
+        struct request *r = conn ? calloc(1, sizeof(*r) + size) : NULL;
 
         if (!r)
                 return NULL;
         r->start = mono_now();
         r->body = buf_new(s->max_body);
-        memcpy(r->path, uri, len);
+        memcpy(r->path, uri, size);
         char *mark = strchr(r->path, '?');
         if (mark)
                 *mark = 0;

@@ -208,21 +208,31 @@ static int identify(const struct tls *t, struct identity id[NFILES], struct err 
         return 0;
 }
 
-int tls_refresh(struct tls *t, struct err *e)
+/* Files that are others than the ones in use, read; NULL when they are the same. */
+static int changed(struct tls *t, struct tls_set **out, struct err *e)
 {
         struct identity
                 id[NFILES]; /* taken first: a change while we read is seen at the next look */
-        struct tls_set *set = NULL, *old;
 
+        *out = NULL;
         int rc = identify(t, id, e);
         if (rc == 0 && memcmp(id, t->seen, sizeof(id)) == 0)
                 return 0;
         if (rc == 0)
-                rc = load(t, &set, e);
+                rc = load(t, out, e);
+        if (rc == 0)
+                memcpy(t->seen, id, sizeof(id));
         metric_add(t->loads, rc < 0 ? "failed" : "ok", 1);
-        if (rc < 0)
+        return rc;
+}
+
+int tls_refresh(struct tls *t, struct err *e)
+{
+        struct tls_set *set, *old;
+        int rc = changed(t, &set, e);
+
+        if (!set)
                 return rc;
-        memcpy(t->seen, id, sizeof(id));
         metric_set(t->expiry, NULL, (double)set->expires);
         pthread_mutex_lock(&t->lock);
         old = t->now;
@@ -236,23 +246,22 @@ int tls_new(const char *cert, const char *key, const char *ca, struct tls **out,
 {
         const char *const path[NFILES] = {cert, key, ca};
         struct tls *t = calloc(1, sizeof(*t));
-        int rc = t ? 0 : -ENOMEM;
+        int rc = 0;
 
-        if (t)
-                pthread_mutex_init(&t->lock, NULL);
-        for (size_t i = 0; i < NFILES && rc == 0; i++) {
+        if (!t)
+                return err_sys(e, -ENOMEM, "TLS");
+        pthread_mutex_init(&t->lock, NULL);
+        for (size_t i = 0; i < NFILES; i++) {
                 t->path[i] = path[i] ? strdup(path[i]) : NULL;
-                rc = path[i] && !t->path[i] ? -ENOMEM : 0;
-        }
-        if (rc < 0) {
-                tls_free(t);
-                return err_sys(e, rc, "TLS");
+                if (path[i] && !t->path[i])
+                        rc = err_sys(e, -ENOMEM, "TLS");
         }
         t->loads = metric_counter("drover_http_certificate_loads", "Readings of certificate files.",
                                   "result");
         t->expiry = metric_gauge("drover_http_certificate_expiry_timestamp_seconds",
                                  "When the serving certificate ends.", NULL);
-        rc = tls_refresh(t, e);
+        if (rc == 0)
+                rc = tls_refresh(t, e);
         if (rc < 0) {
                 tls_free(t);
                 return rc;

@@ -185,7 +185,7 @@ static void threads_lose_nothing(void **state)
                 assert_int_equal(pthread_create(&t[i], NULL, hammer, NULL), 0);
         for (int i = 0; i < THREADS; i++)
                 pthread_join(t[i], NULL);
-        assert_true(metric_get(shared_counter, "l7") == THREADS * ROUNDS / 50);
+        assert_int_equal((int)metric_get(shared_counter, "l7"), THREADS * ROUNDS / 50);
         assert_true(metric_get(shared_histogram, NULL) == THREADS * ROUNDS * 2.75);
         assert_shows("t_thread_seconds_bucket{le=\"1.0\"} 40000\n");
         assert_shows("t_thread_seconds_count 80000\n");

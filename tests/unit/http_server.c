@@ -106,7 +106,7 @@ static int teardown(void **state)
 
 static void health_readiness_metrics(void **state)
 {
-        struct answer a;
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){0});
@@ -127,8 +127,8 @@ static void health_readiness_metrics(void **state)
 
 static void requests_reach_their_route(void **state)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){0});
@@ -156,8 +156,8 @@ static void requests_reach_their_route(void **state)
 /* Of the statuses with a body that a client reads, none may cost it its connection. */
 static void errors_keep_the_connection(void **state)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){.max_body = 1000});
@@ -184,8 +184,8 @@ static void errors_keep_the_connection(void **state)
 
 static void pipelined_requests_are_answered_in_order(void **state)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){0});
@@ -209,7 +209,7 @@ static void both_families_and_ports(void **state)
 {
         struct http_config cfg = {.address = "127.0.0.1"};
         struct http_server *s = NULL;
-        struct answer a;
+        struct answer a = {0};
         struct err e;
 
         (void)state;
@@ -239,8 +239,8 @@ static void both_families_and_ports(void **state)
 static void body_is_capped(void **state)
 {
         static char body[1001];
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         memset(body, 'b', sizeof(body));
@@ -278,7 +278,7 @@ static void body_is_capped(void **state)
 static void endless_body_is_cut(void **state)
 {
         static char chunk[65536 + 8] = "10000\r\n";
-        struct client c;
+        struct client c = {0};
         size_t sent = 0;
 
         (void)state;
@@ -297,8 +297,8 @@ static void endless_body_is_cut(void **state)
 
 static void expect_continue(void **state)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){.max_body = 1000});
@@ -320,7 +320,7 @@ static void bodies_together_are_capped(void **state)
         enum { N = 12, MAX = 100000 };
         static struct client c[N];
         static char body[MAX];
-        struct answer a;
+        struct answer a = {0};
         int ok = 0, busy = 0;
 
         (void)state;
@@ -351,8 +351,8 @@ static void bodies_together_are_capped(void **state)
 static void headers_are_capped(void **state)
 {
         static char field[2000];
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){0});
@@ -389,7 +389,7 @@ static void connections_are_capped(void **state)
 {
         enum { N = 40, MAX = 16 };
         static struct client c[N];
-        struct answer a;
+        struct answer a = {0};
         int served = 0;
 
         (void)state;
@@ -421,7 +421,7 @@ static void slow_requests_are_cut(void **state)
 {
         static const char HEAD[] = "GET /echo HTTP/1.1\r\nHost: x\r\nX-Long-Header-Field: aaaaaaaa";
         static const char BODY[] = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
-        struct client c;
+        struct client c = {0};
 
         (void)state;
         start(&(struct http_config){.request_seconds = 1, .idle_seconds = 2});
@@ -444,8 +444,8 @@ static void slow_requests_are_cut(void **state)
 
 static void silent_connections_are_cut(void **state)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){.request_seconds = 1, .idle_seconds = 1});
@@ -466,7 +466,7 @@ static void silent_connections_are_cut(void **state)
 
 static void drips_before_the_first_line_are_cut(void **state)
 {
-        struct client c;
+        struct client c = {0};
 
         (void)state;
         start(&(struct http_config){.request_seconds = 1, .idle_seconds = 1});
@@ -481,7 +481,7 @@ static void drips_before_the_first_line_are_cut(void **state)
 
 static void a_reader_that_stops_reading_is_cut(void **state)
 {
-        struct client c;
+        struct client c = {0};
 
         (void)state;
         start(&(struct http_config){.request_seconds = 1, .threads = 1});
@@ -525,8 +525,8 @@ static void garbage_does_no_harm(void **state)
                 "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
                 "G\0T /echo HTTP/1.1\r\nHost: x\r\n\r\n",
         };
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){.request_seconds = 1, .idle_seconds = 1});
@@ -555,8 +555,8 @@ static void truncated_requests_do_no_harm(void **state)
 {
         const char *whole =
                 "POST /echo?q HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0123456789";
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(&(struct http_config){0});
@@ -585,8 +585,8 @@ static atomic_int failures, done;
 
 static void *hammer(void *arg)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
         char body[3000];
 
         (void)arg;
@@ -630,8 +630,8 @@ static void *stopper(void *arg)
 static void stops_gracefully(void **state)
 {
         unsigned linger = 600;
-        struct client old, idle;
-        struct answer a;
+        struct client old = {0}, idle = {0};
+        struct answer a = {0};
         pthread_t t;
 
         (void)state;
@@ -669,7 +669,7 @@ static void stops_gracefully(void **state)
 
 static void drain_is_bounded(void **state)
 {
-        struct client c;
+        struct client c = {0};
 
         (void)state;
         start(&(struct http_config){0});
@@ -712,8 +712,8 @@ static void each_allocation_of_the_start_fails_in_turn(void **state)
 
 static void each_allocation_of_a_request_fails_in_turn(void **state)
 {
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
         char path[32];
         int refused = 0;
 

@@ -50,11 +50,10 @@ static bool last_trouble_says(const char *text)
 
 static int try_start(const char *client_ca, struct err *e)
 {
-        char cert[PATH_MAX], key[PATH_MAX];
         const struct http_config cfg = {
                 .address = "127.0.0.1",
-                .cert = strcpy(cert, in_dir("tls.crt")),
-                .key = strcpy(key, in_dir("tls.key")),
+                .cert = in_dir("tls.crt"),
+                .key = in_dir("tls.key"),
                 .client_ca = client_ca,
                 .request_seconds = 2,
                 .trouble = trouble,
@@ -148,7 +147,7 @@ static SSL_CTX *context(const struct identity_of *id, const struct identity_of *
 /* The serial number of the certificate that a new connection is shown, 0 on failure. */
 static long serial_shown(SSL_CTX *ctx)
 {
-        struct client c;
+        struct client c = {0};
 
         if (!client_open(&c, port, ctx))
                 return 0;
@@ -174,8 +173,8 @@ static bool shows_within(SSL_CTX *ctx, long serial, int ms)
 static void serves_over_tls(void **state)
 {
         SSL_CTX *ctx = context(NULL, NULL);
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
         char body[40000];
 
         (void)state;
@@ -202,13 +201,13 @@ static void alpn_selects_http11(void **state)
                 const unsigned char *offer;
                 unsigned len;
         } ROWS[] = {{BOTH, sizeof(BOTH) - 1}, {H1, sizeof(H1) - 1}, {NULL, 0}};
-        struct answer a;
+        struct answer a = {0};
 
         (void)state;
         start(NULL);
         for (size_t i = 0; i < countof(ROWS); i++) {
                 SSL_CTX *ctx = context(NULL, NULL);
-                struct client c;
+                struct client c = {0};
                 const unsigned char *chosen;
                 unsigned len;
                 if (ROWS[i].offer)
@@ -234,7 +233,7 @@ static void only_tls_12_and_13(void **state)
         start(NULL);
         for (size_t i = 0; i < countof(VERSIONS); i++) {
                 SSL_CTX *ctx = context(NULL, NULL);
-                struct client c;
+                struct client c = {0};
                 SSL_CTX_set_security_level(ctx, 0);
                 SSL_CTX_set_min_proto_version(ctx, VERSIONS[i]);
                 SSL_CTX_set_max_proto_version(ctx, VERSIONS[i]);
@@ -295,10 +294,10 @@ static void clients_are_verified(void **state)
                 {"name with a NUL", issue(&ca, "admin\0x", 7, "clientAuth", -60, 3600), NULL, NULL},
         };
         const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-        char cn[64], path[PATH_MAX];
+        char cn[64];
 
         (void)state;
-        start(strcpy(path, in_dir("ca.crt")));
+        start(in_dir("ca.crt"));
         for (size_t i = 0; i < countof(rows); i++) {
                 for (size_t v = 0; v < countof(versions); v++) {
                         const struct identity_of *id = rows[i].id.cert ? &rows[i].id : NULL;
@@ -321,17 +320,16 @@ static void sessions_are_not_resumed(void **state)
 {
         struct identity_of id = issue(&ca, "me", -1, "clientAuth", -60, 3600);
         const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-        char path[PATH_MAX];
 
         (void)state;
-        start(strcpy(path, in_dir("ca.crt")));
+        start(in_dir("ca.crt"));
         for (size_t v = 0; v < countof(versions); v++) {
                 SSL_CTX *ctx = context(&id, NULL);
                 SSL_SESSION *session = NULL;
                 SSL_CTX_set_max_proto_version(ctx, versions[v]);
                 for (int i = 0; i < 2; i++) {
-                        struct client c;
-                        struct answer a;
+                        struct client c = {0};
+                        struct answer a = {0};
                         assert_true(client_dial(&c, port));
                         c.ssl = SSL_new(ctx);
                         SSL_set_fd(c.ssl, c.fd);
@@ -357,8 +355,8 @@ static void new_files_are_used(void **state)
 {
         SSL_CTX *ctx = context(NULL, NULL);
         long serial = ASN1_INTEGER_get(X509_get_serialNumber(serving.cert));
-        struct client old;
-        struct answer a;
+        struct client old = {0};
+        struct answer a = {0};
 
         (void)state;
         start(NULL);
@@ -381,7 +379,7 @@ static void half_a_pair_is_not_used(void **state)
         struct identity_of next = issue(&ca, "server", -1, "serverAuth", -60, 3600);
         long new = ASN1_INTEGER_get(X509_get_serialNumber(next.cert));
         autobuf struct buf pem = buf_new(1 << 20);
-        struct answer a;
+        struct answer a = {0};
         struct err e;
 
         (void)state;
@@ -455,8 +453,8 @@ static atomic_int asked, failed;
 static void *load(void *arg)
 {
         SSL_CTX *ctx = context(NULL, NULL);
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)arg;
         while (!atomic_load(&over)) {
@@ -506,19 +504,18 @@ static void client_ca_is_followed_too(void **state)
 {
         struct identity_of mine = issue(&ca, "mine", -1, "clientAuth", -60, 3600);
         struct identity_of theirs = issue(&other_ca, "theirs", -1, "clientAuth", -60, 3600);
-        char path[PATH_MAX], cn[64];
+        char cn[64];
 
         (void)state;
-        strcpy(path, in_dir("clients.crt"));
-        write_cert(path, &ca, NULL);
-        start(path);
+        write_cert(in_dir("clients.crt"), &ca, NULL);
+        start(in_dir("clients.crt"));
         assert_int_equal(status_for(&mine, NULL, TLS1_3_VERSION, cn), 200);
         assert_int_equal(status_for(&theirs, NULL, TLS1_3_VERSION, cn), 0);
-        write_cert(path, &ca, &other_ca); /* overlap */
+        write_cert(in_dir("clients.crt"), &ca, &other_ca); /* overlap */
         nap_ms(1200);
         assert_int_equal(status_for(&mine, NULL, TLS1_3_VERSION, cn), 200);
         assert_int_equal(status_for(&theirs, NULL, TLS1_3_VERSION, cn), 200);
-        write_cert(path, &other_ca, NULL);
+        write_cert(in_dir("clients.crt"), &other_ca, NULL);
         nap_ms(1200);
         assert_int_equal(status_for(&mine, NULL, TLS1_3_VERSION, cn), 0);
         assert_int_equal(status_for(&theirs, NULL, TLS1_3_VERSION, cn), 200);
@@ -543,8 +540,7 @@ static void bad_files_refuse_the_start(void **state)
         assert_int_equal(try_start(NULL, &e), -ENOENT);
         write_pair();
         assert_int_equal(file_write(in_dir("bad.crt"), "nonsense", 8, 0600, &e), 0);
-        char bad[PATH_MAX];
-        assert_int_equal(try_start(strcpy(bad, in_dir("bad.crt")), &e), -EINVAL);
+        assert_int_equal(try_start(in_dir("bad.crt"), &e), -EINVAL);
         assert_non_null(strstr(e.msg, "client CA"));
         assert_null(server);
         identity_free(&next);
@@ -564,14 +560,14 @@ static void garbage_instead_of_a_handshake(void **state)
                 "\r\n",
         };
         SSL_CTX *ctx = context(NULL, NULL);
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(NULL);
         srandom(5);
         for (size_t i = 0; i < 200; i++) {
-                char noise[200];
+                char noise[200] = {0};
                 size_t len = (size_t)random() % sizeof(noise);
                 for (size_t k = 0; k < len; k++)
                         noise[k] = (char)random();
@@ -595,8 +591,8 @@ static void truncated_and_stalled_handshakes(void **state)
         static struct client stalled[STALLED];
         SSL_CTX *ctx = context(NULL, NULL);
         unsigned char hello[2048];
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(NULL);
@@ -633,8 +629,8 @@ static void connections_cut_in_every_way(void **state)
 {
         SSL_CTX *ctx = context(NULL, NULL);
         const char *head = "POST /whoami HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345";
-        struct client c;
-        struct answer a;
+        struct client c = {0};
+        struct answer a = {0};
 
         (void)state;
         start(NULL);
@@ -658,7 +654,7 @@ static void connections_cut_in_every_way(void **state)
 static void *until_told_to_close(void *arg)
 {
         SSL_CTX *ctx = context(NULL, NULL);
-        struct client c;
+        struct client c = {0};
         struct answer a = {0};
 
         (void)arg;
@@ -695,14 +691,11 @@ static void stop_under_load_fails_nothing(void **state)
 
 static void each_allocation_of_the_start_fails_in_turn(void **state)
 {
-        char path[PATH_MAX];
-
         (void)state;
-        strcpy(path, in_dir("ca.crt"));
         for (unsigned long n = 1; n; n++) {
                 struct err e;
                 oom_arm(n);
-                int rc = try_start(path, &e);
+                int rc = try_start(in_dir("ca.crt"), &e);
                 bool hit = oom_disarm();
                 if (rc == 0)
                         stop();

@@ -125,6 +125,8 @@ static const char *shared(const char *s)
                 "beta.kubernetes.io/os",
                 "beta.kubernetes.io/arch",
                 "linux",
+                "InternalIP",
+                "Hostname",
                 "amd64",
                 DROVER_HYPERVISOR_LABEL,
                 DROVER_VM_LABEL,

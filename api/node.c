@@ -18,11 +18,6 @@ static void decode_taints(struct dec *d, const struct at *spec, struct node *n)
         }
 }
 
-static bool internal(const struct at *address)
-{
-        return strcmp(json_str(address->j, "type", ""), "InternalIP") == 0;
-}
-
 /* InternalIP first, then the others as they come. */
 static void decode_addresses(struct dec *d, const struct at *status, struct node *n)
 {
@@ -33,7 +28,8 @@ static void decode_addresses(struct dec *d, const struct at *status, struct node
                 dec_each(d, &arr, el)
                 {
                         dec_element(d, &el);
-                        if (internal(&el) != others)
+                        const char *type = dec_str(d, &el, "type", "");
+                        if ((strcmp(type, "InternalIP") != 0) == others)
                                 n->addresses.v[n->addresses.n++] = dec_str(d, &el, "address", "");
                 }
 }

@@ -43,6 +43,17 @@ size_t moves_count(struct moves *r)
         return n;
 }
 
+bool moves_has(struct moves *r, const char *uuid)
+{
+        bool found = false;
+
+        pthread_mutex_lock(&r->lock);
+        for (struct move *m = r->first; m; m = m->next)
+                found |= !strcmp(m->uuid, uuid);
+        pthread_mutex_unlock(&r->lock);
+        return found;
+}
+
 /* True when the migration is under way here; a wish to cancel is passed on. */
 static bool under_way(struct moves *r, const char *key, bool cancel)
 {

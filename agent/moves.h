@@ -12,6 +12,8 @@ must_check int moves_start(struct agent *a, struct kube_watch **out, struct err 
 /* Moves that run are left to libvirt; the next agent joins them again. */
 void moves_stop(struct moves *m);
 size_t moves_count(struct moves *m); /* m may be NULL */
+/* A move of that guest is under way in this process. */
+bool moves_has(struct moves *m, const char *uuid);
 
 /* Passed on from libvirt's events; quick. */
 void moves_domain_event(struct moves *m, const char *uuid, int event, int detail);

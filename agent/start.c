@@ -1,5 +1,6 @@
 #include "agent/disks.h"
 #include "agent/fresh.h"
+#include "agent/moves.h"
 #include "agent/vms.h"
 
 #include <errno.h>
@@ -52,7 +53,7 @@ static int still_wanted(struct agent *a, virConnectPtr c, const struct vm *vm, s
         ownership_of(same ? now->vm : NULL, a->config.node, has_domain, f.meta.epoch,
                      f.meta.restarted_at, &o);
         o.domain = rc ? OWN_ABSENT : f.own;
-        o.migrating = now->migrating;
+        o.migrating = now->migrating || moves_has(a->moves, vm->meta.uid);
         if (ownership_decide(&o, NULL) != OWN_START)
                 return err_set(e, -EAGAIN, "no longer to be started here");
         return 0;

@@ -2,6 +2,7 @@
 
 #include "agent/disks.h"
 #include "agent/fresh.h"
+#include "agent/moves.h"
 #include "agent/publish.h"
 #include "agent/starts.h"
 #include "base/log.h"
@@ -205,7 +206,7 @@ static int64_t judge(struct job *j)
         ownership_of(j->vm, j->a->config.node, !j->absent, j->facts.meta.epoch,
                      j->facts.meta.restarted_at, &o);
         o.domain = j->absent ? OWN_ABSENT : j->facts.own;
-        o.migrating = j->migrating;
+        o.migrating = j->migrating || moves_has(j->a->moves, j->uuid);
         enum own_action action = ownership_decide(&o, NULL);
         if (action != OWN_KEEP && action != OWN_LEAVE)
                 log_msg(LOG_DEBUG, "decided", "vm", j->name, "action", own_action_name(action),

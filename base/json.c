@@ -2,6 +2,8 @@
  */
 #include "base/json.h"
 
+#include "base/json_chars.h"
+
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
@@ -40,32 +42,42 @@ static bool escape_ok(const char *p, size_t left)
         return true;
 }
 
+/* i is behind a string's first quote. The offset of its last, or of what must not stand there. */
+static size_t string_end(const char *text, size_t len, size_t i)
+{
+        for (; i < len; i++) {
+                while (i < len && JSON_KIND[(unsigned char)text[i]] != JSON_STOP)
+                        i++;
+                if (i == len || text[i] != '\\' || !escape_ok(text + i, len - i))
+                        return i;
+                i++; /* of "\uXXXX" the digits are plain */
+        }
+        return i;
+}
+
 /*
  * What cJSON is lax about: depth (it recurses 1000 levels), control characters, which it takes for
  * white space or for part of a string, and escapes.
  */
 static int scan(const char *text, size_t len, struct err *e)
 {
-        bool string = false;
         int depth = 0;
 
         for (size_t i = 0; i < len; i++) {
                 char c = text[i];
 
-                if ((unsigned char)c < ' ' && (string || (c != '\t' && c != '\n' && c != '\r')))
-                        return bad(e, i);
                 if (c == '"') {
-                        string = !string;
-                } else if (string) {
-                        if (c == '\\' && !escape_ok(text + i, len - i))
+                        i = string_end(text, len, i + 1);
+                        if (i == len || text[i] != '"')
                                 return bad(e, i);
-                        i += c == '\\';
                 } else if (c == '{' || c == '[') {
                         if (++depth > JSON_DEPTH_MAX)
                                 return err_set(e, -E2BIG, "JSON deeper than %d levels at byte %zu",
                                                JSON_DEPTH_MAX, i);
                 } else if (c == '}' || c == ']') {
                         depth--;
+                } else if ((unsigned char)c < ' ' && c != '\t' && c != '\n' && c != '\r') {
+                        return bad(e, i);
                 }
         }
         return 0;

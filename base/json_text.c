@@ -1,6 +1,8 @@
 /* What needs no knowledge of cJSON: strings as JSON text, text in arenas, comparison. */
 #include "base/json.h"
 
+#include "base/json_chars.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,18 +52,20 @@ int json_quote(struct buf *b, const char *s)
         const unsigned char *clean = p; /* start of what may go out as it is */
 
         buf_add(b, "\"", 1);
-        while (*p) {
-                size_t n = *p < 0x80 ? *p >= ' ' && *p != '"' && *p != '\\' : utf8_length(p);
+        for (;;) {
+                while (JSON_KIND[*p] == JSON_PLAIN)
+                        p++;
+                size_t n = JSON_KIND[*p] == JSON_HIGH ? utf8_length(p) : 0;
                 if (n) {
                         p += n;
                         continue;
                 }
                 buf_add(b, clean, (size_t)(p - clean));
+                if (!*p)
+                        return buf_add(b, "\"", 1);
                 add_escape(b, *p++);
                 clean = p;
         }
-        buf_add(b, clean, (size_t)(p - clean));
-        return buf_add(b, "\"", 1);
 }
 
 char *json_text(const struct json *j, struct arena *a)

@@ -1,0 +1,15 @@
+/* Kinds of bytes in a JSON string, for the two files of base/ that run over such text. */
+#ifndef DROVER_BASE_JSON_CHARS_H
+#define DROVER_BASE_JSON_CHARS_H
+
+enum { JSON_PLAIN, JSON_STOP, JSON_HIGH };
+
+/* A table: of a document most bytes are looked at here. */
+static const unsigned char JSON_KIND[256] = {
+        [0 ... 31] = JSON_STOP, /* must not stand in a string */
+        ['"'] = JSON_STOP,
+        ['\\'] = JSON_STOP,
+        [0x80 ... 0xFF] = JSON_HIGH, /* part of a UTF-8 sequence, or not */
+};
+
+#endif

@@ -45,14 +45,13 @@ static bool escape_ok(const char *p, size_t left)
 /* i is behind a string's first quote. The offset of its last, or of what must not stand there. */
 static size_t string_end(const char *text, size_t len, size_t i)
 {
-        for (; i < len; i++) {
+        for (;;) {
                 while (i < len && JSON_KIND[(unsigned char)text[i]] != JSON_STOP)
                         i++;
                 if (i == len || text[i] != '\\' || !escape_ok(text + i, len - i))
                         return i;
-                i++; /* of "\uXXXX" the digits are plain */
+                i += 2; /* of "\uXXXX" the digits are plain */
         }
-        return i;
 }
 
 /*

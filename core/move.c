@@ -362,9 +362,9 @@ static void show(struct move *mv)
         bool under_way = !mig_finished(mv->m->status.phase);
 
         next->status.migration.name = under_way ? mv->m->meta.name : "";
-        next->status.migration.phase = mig_phase_name(mv->m->status.phase);
-        next->status.migration.target = mv->m->status.target;
-        next->status.migration.percent = percent(&mv->m->status.transfer);
+        next->status.migration.phase = under_way ? mig_phase_name(mv->m->status.phase) : "";
+        next->status.migration.target = under_way ? mv->m->status.target : "";
+        next->status.migration.percent = under_way ? percent(&mv->m->status.transfer) : 0;
         if (under_way && *mv->m->status.target && next->status.phase == VM_RUNNING)
                 next->status.phase = VM_MIGRATING;
 }

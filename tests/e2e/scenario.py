@@ -172,6 +172,7 @@ class Scenario:
             lab.patch("vm", "demo", patch)
             lab.watch("vm", "demo", running_at(target), 120, f"Running on {target}")
             took = time.monotonic() - began
+            self.node = target
             lab.wait_for(lambda: len(handles()) == 1, 30, "down to one pod")
         seen = progress.stop()
         gap = meter.gap_ms()
@@ -182,7 +183,6 @@ class Scenario:
         expect(lab.domains(source) == [], f"domains left on {source}: {lab.domains(source)}")
         expect(lab.domains(target) == ["default_demo"], f"domains on {target}: {lab.domains(target)}")
         expect(gap < limit_ms, f"longest gap {gap} ms, at most {limit_ms} ms allowed")
-        self.node = target
         last = migrations()[-1]
         return [f"kubectl patch vm demo --type merge -p '{json.dumps(patch)}'",
                 "seen: " + ", ".join(f"{p}{f' {m} {n}%' if m else ''}" for p, m, n in seen),

@@ -46,7 +46,7 @@ int vm_brief(const struct json *vm, char **out, struct err *e)
         add_part(&b, vm, "metadata", META);
         add_key(&b, "annotations");
         buf_adds(&b, "{");
-        add(&b, json_path(vm, "metadata", "annotations", NULL), DROVER_SCHEDULER_ANNOTATION);
+        add(&b, json_get(json_get(vm, "metadata"), "annotations"), DROVER_SCHEDULER_ANNOTATION);
         buf_adds(&b, "}}");
         add_part(&b, vm, "spec", SPEC);
         buf_adds(&b, "}");

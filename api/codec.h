@@ -41,9 +41,9 @@ must_check int migration_decode_any(const struct json *j, void **out, struct err
 must_check int image_decode_any(const struct json *j, void **out, struct err *e);
 
 /*
- * For caches of very many VMs: the part of a VM's JSON that the admission of its pods looks at (name,
- * placement, disks, CPU, owner, shape), as compact text of some 300 bytes where a struct vm takes
- * four times that. vm_decode reads it (after json_parse). *out is malloc'ed.
+ * For caches of very many VMs: the part of a VM's JSON that the admission of its pods looks at
+ * (name, placement, disks, CPU, owner, shape), as compact text of some 300 bytes where a struct vm
+ * takes four times that. vm_decode reads it (after json_parse). *out is malloc'ed.
  */
 must_check int vm_brief(const struct json *vm, char **out, struct err *e);
 
@@ -51,7 +51,8 @@ must_check int vm_brief(const struct json *vm, char **out, struct err *e);
  * Decode only the parts that stand in other objects too, into the caller's arena. obj is the whole
  * object that has metadata; path goes into error messages.
  */
-must_check int meta_decode(struct arena *a, const struct json *obj, struct meta *out, struct err *e);
+must_check int meta_decode(struct arena *a, const struct json *obj, struct meta *out,
+                           struct err *e);
 must_check int node_selector_decode(struct arena *a, const struct json *j, const char *path,
                                     struct node_selector *out, struct err *e);
 must_check int conditions_decode(struct arena *a, const struct json *arr, const char *path,
@@ -59,13 +60,14 @@ must_check int conditions_decode(struct arena *a, const struct json *arr, const 
 
 /* Encoders return a new tree or NULL when out of memory. */
 struct json *node_selector_encode(const struct node_selector *s); /* {"nodeSelectorTerms": [...]} */
-struct json *vm_status_encode(const struct vm *vm);               /* the whole status object, {} parts included */
+struct json *vm_status_encode(const struct vm *vm); /* the whole status object, {} parts included */
 struct json *host_status_encode(const struct host *h);
-struct json *migration_status_encode(const struct migration *m);  /* without transfer */
+struct json *migration_status_encode(const struct migration *m); /* without transfer */
 struct json *transfer_encode(const struct transfer *t);
 struct json *conditions_encode(const struct conditions *c);
 
-/* Kubernetes resource.Quantity, rounded up to whole units: "512Mi", "2G", "1.5Gi", "100m" (-> 1). */
+/* Kubernetes resource.Quantity, rounded up to whole units: "512Mi", "2G", "1.5Gi", "100m" (-> 1).
+ */
 must_check int quantity_parse(const char *text, int64_t *out);
 
 #endif

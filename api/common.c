@@ -100,7 +100,7 @@ static bool begin_part(struct dec *d, struct arena *a, struct err *e, const stru
 int meta_decode(struct arena *a, const struct json *obj, struct meta *out, struct err *e)
 {
         struct at root = {.j = obj, .key = ""};
-        struct meta meta;
+        struct meta meta = {0};
         struct dec d;
 
         if (begin_part(&d, a, e, &root, JSON_OBJECT, "not an object"))
@@ -114,7 +114,7 @@ int node_selector_decode(struct arena *a, const struct json *j, const char *path
                          struct node_selector *out, struct err *e)
 {
         struct at root = {.j = j, .key = path};
-        struct node_selector selector;
+        struct node_selector selector = {0};
         struct dec d;
 
         if (begin_part(&d, a, e, &root, JSON_OBJECT, "not an object"))
@@ -128,7 +128,7 @@ int conditions_decode(struct arena *a, const struct json *arr, const char *path,
                       struct conditions *out, struct err *e)
 {
         struct at root = {.j = arr, .key = path};
-        struct conditions conditions;
+        struct conditions conditions = {0};
         struct dec d;
 
         if (begin_part(&d, a, e, &root, JSON_ARRAY, "not a list"))

@@ -1,4 +1,5 @@
-/* kube-scheduler extender v1 wire types (k8s.io/kube-scheduler/extender/v1; Go field names on the wire). */
+/* kube-scheduler extender v1 wire types (k8s.io/kube-scheduler/extender/v1; Go field names on the
+ * wire). */
 #ifndef DROVER_API_EXTENDER_H
 #define DROVER_API_EXTENDER_H
 
@@ -6,15 +7,16 @@
 
 struct extender_args {
         struct arena *arena;
-        struct pod *pod;           /* owned, own arena */
-        bool has_names;            /* NodeNames given (nodeCacheCapable), else full nodes */
-        struct strs names;         /* of the nodes in either case */
-        const struct json *nodes;  /* NodeList.items, borrowed from the body's tree; NULL with names */
-        struct json *tree;         /* owned */
+        struct pod *pod;   /* owned, own arena */
+        bool has_names;    /* NodeNames given (nodeCacheCapable), else full nodes */
+        struct strs names; /* of the nodes in either case */
+        const struct json
+                *nodes;    /* NodeList.items, borrowed from the body's tree; NULL with names */
+        struct json *tree; /* owned */
 };
 /* Parses the body. */
-must_check int extender_args_decode(const char *body, size_t len, size_t max, struct extender_args *out,
-                                    struct err *e);
+must_check int extender_args_decode(const char *body, size_t len, size_t max,
+                                    struct extender_args *out, struct err *e);
 void extender_args_free(struct extender_args *args);
 
 struct extender_failure {

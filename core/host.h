@@ -5,29 +5,31 @@
 #include "core/types.h"
 
 enum mount_health { MOUNT_UNKNOWN, MOUNT_HEALTHY, MOUNT_UNHEALTHY };
-const char *mount_health_name(enum mount_health h); /* "Unknown" "Healthy" "Unhealthy" */
+const char *mount_health_name(enum mount_health h);  /* "Unknown" "Healthy" "Unhealthy" */
 enum mount_health mount_health_parse(const char *s); /* MOUNT_UNKNOWN for other words */
 
 struct host_mount {
         const char *pool; /* "default" */
         const char *path, *fstype, *source;
         enum mount_health health;
-        const char *reason;  /* a sentence when not healthy */
-        const char *identity; /* nonce of the pool's directory: equal on nodes that see the same one */
+        const char *reason; /* a sentence when not healthy */
+        const char
+                *identity; /* nonce of the pool's directory: equal on nodes that see the same one */
         int64_t latency_us, free_bytes, free_inodes;
-        bool lock_arbitration; /* proved with the other nodes of the pool (OFD lock refused across nodes) */
+        bool lock_arbitration; /* proved with the other nodes of the pool (OFD lock refused across
+                                  nodes) */
 };
 
 enum domain_state {
         DOMAIN_ABSENT,
         DOMAIN_RUNNING,
-        DOMAIN_PAUSED,        /* by a user or by an I/O error: reason says */
-        DOMAIN_INCOMING,      /* receiving, or received and paused before its first resume */
+        DOMAIN_PAUSED,   /* by a user or by an I/O error: reason says */
+        DOMAIN_INCOMING, /* receiving, or received and paused before its first resume */
         DOMAIN_SHUTOFF,
         DOMAIN_CRASHED,
         DOMAIN_UNKNOWN
 };
-const char *domain_state_name(enum domain_state s); /* "Running" ... */
+const char *domain_state_name(enum domain_state s);  /* "Running" ... */
 enum domain_state domain_state_parse(const char *s); /* DOMAIN_UNKNOWN for other words */
 
 struct host_domain {
@@ -45,11 +47,11 @@ struct host {
         struct arena *arena;
         struct meta meta; /* name is the node's */
         struct {
-                int64_t cpus, memory;         /* of the machine; memory in bytes */
-                int64_t huge_2mi, huge_1gi;   /* free pages */
-                int64_t slots;                /* VMs at most, 0: no bound */
+                int64_t cpus, memory;           /* of the machine; memory in bytes */
+                int64_t huge_2mi, huge_1gi;     /* free pages */
+                int64_t slots;                  /* VMs at most, 0: no bound */
                 int64_t cpu_overcommit_percent; /* 100: none */
-                int64_t reserved_memory;      /* kept for the host itself */
+                int64_t reserved_memory;        /* kept for the host itself */
         } capacity;
         struct {
                 int64_t cpus, memory; /* by all domains, also those Drover did not start */
@@ -62,7 +64,7 @@ struct host {
         const char *virt_type;                      /* "kvm" or "qemu" */
         const char *migration_address;              /* IP for the memory stream */
         const char *libvirt_uri;                    /* how peers reach it: qemu+tls://NAME/system */
-        int64_t resolve_ms;                         /* slowest look-up of a peer's or its own name; -1 unknown */
+        int64_t resolve_ms; /* slowest look-up of a peer's or its own name; -1 unknown */
         struct host_mount *mounts;
         size_t nmounts;
         struct host_domain *domains;

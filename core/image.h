@@ -8,9 +8,9 @@ struct image {
         struct arena *arena;
         struct meta meta;
         const char *url, *sha256; /* import over HTTP(S) */
-        const char *file;         /* or a file an administrator put into the pool's images/ folder */
-        const char *pool;         /* "default" */
-        const char *phase;        /* "" | Importing | Ready | Failed */
+        const char *file;  /* or a file an administrator put into the pool's images/ folder */
+        const char *pool;  /* "default" */
+        const char *phase; /* "" | Importing | Ready | Failed */
         const char *message;
 };
 

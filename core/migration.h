@@ -1,6 +1,6 @@
 /*
- * VirtualMachineMigration: the journal of one move, and its state machine. The migrator writes all of
- * status but `transfer`, which the source node's agent alone writes.
+ * VirtualMachineMigration: the journal of one move, and its state machine. The migrator writes all
+ * of status but `transfer`, which the source node's agent alone writes.
  */
 #ifndef DROVER_CORE_MIGRATION_H
 #define DROVER_CORE_MIGRATION_H
@@ -17,7 +17,7 @@ enum mig_phase {
         MIG_SUCCEEDED,
         MIG_FAILED,
         MIG_CANCELLED,
-        MIG_UNKNOWN,    /* both hosts are asked before anything is decided */
+        MIG_UNKNOWN, /* both hosts are asked before anything is decided */
         MIG_PHASES
 };
 const char *mig_phase_name(enum mig_phase p);
@@ -71,10 +71,11 @@ struct migration {
         struct {
                 enum mig_phase phase;
                 const char *source, *target; /* node names */
-                int64_t epoch;               /* the owner's epoch when it began; the target will run at epoch + 1 */
+                int64_t epoch; /* the owner's epoch when it began; the target will run at epoch + 1
+                                */
                 const char *vm_uid;
-                const char *placement;       /* hash of the placement it was made for */
-                const char *pod;             /* target pod */
+                const char *placement; /* hash of the placement it was made for */
+                const char *pod;       /* target pod */
                 int64_t queue_position;
                 struct verdict *verdicts;
                 size_t nverdicts;

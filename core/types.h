@@ -10,22 +10,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DROVER_GROUP        "drover.dev"
-#define DROVER_API_VERSION  "drover.dev/v1alpha1"
-#define DROVER_NAMESPACE    "drover-system"
-#define DROVER_VM_LABEL     "drover.dev/vm"                 /* on handle pods: the VM's name */
-#define DROVER_VM_RESOURCE  "drover.dev/vm"                 /* managed by the extender */
-#define DROVER_UID_ANNOTATION "drover.dev/vm-uid"           /* on handle pods */
-#define DROVER_EPOCH_ANNOTATION "drover.dev/vm-epoch"       /* on handle pods: epoch the guest will run at */
-#define DROVER_MIGRATION_ANNOTATION "drover.dev/migration"  /* on target pods: the migration's name */
-#define DROVER_PLACEMENT_ANNOTATION "drover.dev/placement"  /* on handle pods: hash of the placement they were made for */
-#define DROVER_RUNNING_GATE "drover.dev/domain-running"     /* readiness gate of handle pods */
-#define DROVER_FINALIZER    "drover.dev/vm"
-#define DROVER_HYPERVISOR_LABEL "drover.dev/hypervisor"     /* node label "true", set by the agent */
-#define DROVER_CPU_LABEL_PREFIX "cpu-model.drover.dev/"     /* node label MODEL=true, set by the agent */
-#define DROVER_POOL_LABEL_PREFIX "pool.drover.dev/"         /* node label POOL=true, set by the agent */
-#define DROVER_STORAGE_CONDITION "DroverStorageHealthy"     /* Node condition */
-#define DROVER_SCHEDULER_ANNOTATION "drover.dev/scheduler"  /* on a VM: schedulerName of its pods */
+#define DROVER_GROUP          "drover.dev"
+#define DROVER_API_VERSION    "drover.dev/v1alpha1"
+#define DROVER_NAMESPACE      "drover-system"
+#define DROVER_VM_LABEL       "drover.dev/vm"     /* on handle pods: the VM's name */
+#define DROVER_VM_RESOURCE    "drover.dev/vm"     /* managed by the extender */
+#define DROVER_UID_ANNOTATION "drover.dev/vm-uid" /* on handle pods */
+#define DROVER_EPOCH_ANNOTATION                                                                    \
+        "drover.dev/vm-epoch" /* on handle pods: epoch the guest will run at */
+#define DROVER_MIGRATION_ANNOTATION                                                                \
+        "drover.dev/migration" /* on target pods: the migration's name */
+#define DROVER_PLACEMENT_ANNOTATION                                                                \
+        "drover.dev/placement" /* on handle pods: hash of the placement they were made for */
+#define DROVER_RUNNING_GATE     "drover.dev/domain-running" /* readiness gate of handle pods */
+#define DROVER_FINALIZER        "drover.dev/vm"
+#define DROVER_HYPERVISOR_LABEL "drover.dev/hypervisor" /* node label "true", set by the agent */
+#define DROVER_CPU_LABEL_PREFIX                                                                    \
+        "cpu-model.drover.dev/"                     /* node label MODEL=true, set by the agent */
+#define DROVER_POOL_LABEL_PREFIX "pool.drover.dev/" /* node label POOL=true, set by the agent */
+#define DROVER_STORAGE_CONDITION "DroverStorageHealthy" /* Node condition */
+#define DROVER_SCHEDULER_ANNOTATION                                                                \
+        "drover.dev/scheduler" /* on a VM: schedulerName of its pods                               \
+                                */
 
 struct strs {
         const char **v;

@@ -43,7 +43,7 @@ struct tolerations {
 struct pod_term {
         struct label_selector selector;
         const char *topology_key;
-        struct strs namespaces; /* empty, and no selector of them: the VM's own */
+        struct strs namespaces;                   /* empty, and no selector of them: the VM's own */
         struct label_selector namespace_selector; /* on labels of namespaces; an empty one: all */
 };
 struct pod_terms {
@@ -55,7 +55,8 @@ struct pod_terms {
 struct placement {
         const char *node_name;
         struct kvs node_selector;
-        bool has_required; /* affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution */
+        bool has_required; /* affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution
+                            */
         struct node_selector required;
         struct pod_terms pod_affinity, pod_anti_affinity; /* required ones */
         struct tolerations tolerations;
@@ -74,24 +75,24 @@ struct vm_shape {
 };
 
 struct vm_migration_policy {
-        int64_t max_downtime_ms;            /* 300 */
-        int64_t bandwidth_mibps;            /* 0: no limit of its own */
+        int64_t max_downtime_ms;              /* 300 */
+        int64_t bandwidth_mibps;              /* 0: no limit of its own */
         int64_t completion_timeout_s_per_gib; /* 800 */
         bool auto_converge, post_copy;
         enum handover handover;
 };
 
 enum vm_phase {
-        VM_PENDING,    /* wants to run, no pod yet or pod not bound */
-        VM_STARTING,   /* owned by a node whose agent is starting it */
+        VM_PENDING,  /* wants to run, no pod yet or pod not bound */
+        VM_STARTING, /* owned by a node whose agent is starting it */
         VM_RUNNING,
         VM_MIGRATING,
         VM_STOPPING,
         VM_HALTED,
         VM_FAILED,
-        VM_UNKNOWN     /* the owner's agent is silent */
+        VM_UNKNOWN /* the owner's agent is silent */
 };
-const char *vm_phase_name(enum vm_phase p); /* "Pending" ... */
+const char *vm_phase_name(enum vm_phase p);  /* "Pending" ... */
 enum vm_phase vm_phase_parse(const char *s); /* VM_PENDING for "", VM_UNKNOWN for other words */
 
 struct vm_owner {
@@ -104,7 +105,7 @@ struct vm {
         struct meta meta;
         struct {
                 enum run_strategy run;
-                const char *run_text;    /* as written, "" when absent */
+                const char *run_text; /* as written, "" when absent */
                 const char *restarted_at;
                 struct vm_shape shape;
                 struct vm_disk *disks;
@@ -142,7 +143,8 @@ struct vm {
 const char *meta_key(struct arena *a, const struct meta *m);
 /* The MAC of network i: as given, else 52:54:00 and three bytes of a hash of the uid and i. */
 void vm_mac(const struct vm *vm, size_t i, char out[18]);
-/* The libvirt domain's name, "NAMESPACE_NAME" cut and hashed when over 64 bytes; its uuid is the VM's uid. */
+/* The libvirt domain's name, "NAMESPACE_NAME" cut and hashed when over 64 bytes; its uuid is the
+ * VM's uid. */
 void vm_domain_name(const struct meta *m, char out[65]);
 
 #endif

@@ -35,16 +35,6 @@ static struct json *conditions(const void *vm)
         return conditions_encode(&((const struct vm *)vm)->status.conditions);
 }
 
-static const struct json *part(const struct json *j, const char *path)
-{
-        autofree char *copy = strdup(path);
-        char *rest = copy;
-
-        for (char *key; (key = strsep(&rest, "/"));)
-                j = json_get(j, key);
-        return j;
-}
-
 static const struct row {
         const char *file;
         int (*decode)(const struct json *j, void **out, struct err *e);
@@ -171,7 +161,7 @@ static void parts(void **state)
         autoarena struct arena *a = arena_new(100000);
         autoarena struct arena *small = arena_new(8);
         autojson struct json *j = json_file("vm.json");
-        const struct json *arr = json_path(j, "status", "conditions", NULL);
+        const struct json *arr = part(j, "status/conditions");
         struct conditions c = {0};
         struct meta m = {0};
         struct err e = {0};
@@ -205,10 +195,8 @@ static void brief(void **state)
         assert_null(strstr(text, "ssh-ed25519"));
         assert_null(strstr(text, "conditions"));
         assert_int_equal(json_parse(text, strlen(text), TEXT_MAX, &j, &e), 0);
-        assert_json_equal(json_path(j, "spec", "affinity", NULL),
-                          json_path(whole, "spec", "affinity", NULL));
-        assert_json_equal(json_path(j, "spec", "disks", NULL),
-                          json_path(whole, "spec", "disks", NULL));
+        assert_json_equal(part(j, "spec/affinity"), part(whole, "spec/affinity"));
+        assert_json_equal(part(j, "spec/disks"), part(whole, "spec/disks"));
         assert_int_equal(vm_decode(j, &vm, &e), 0);
         assert_string_equal(vm->meta.name, "web-1");
         assert_string_equal(vm->meta.ns, "shop");

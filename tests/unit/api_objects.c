@@ -311,15 +311,16 @@ static void messages(void **state)
 /* Names of members come from outside too. */
 static void long_paths_are_cut(void **state)
 {
-        char text[4000];
+        autobuf struct buf b = buf_new(TEXT_MAX);
         struct err e = {0};
         void *out;
 
         (void)state;
-        memcpy(text, "{'spec':{'nodeSelector':{'", 26);
-        memset(text + 26, 'k', 3000);
-        strcpy(text + 3026, "': 1}}}");
-        autojson struct json *j = json_of(text);
+        buf_adds(&b, "{'spec':{'nodeSelector':{'");
+        for (int i = 0; i < 3000; i++)
+                buf_adds(&b, "k");
+        assert_int_equal(buf_adds(&b, "': 1}}}"), 0);
+        autojson struct json *j = json_of(b.data);
         assert_int_equal(vm_decode_any(j, &out, &e), -EINVAL);
         assert_true(strlen(e.msg) < 300);
         assert_memory_equal(e.msg, "spec.nodeSelector.kkkk", 22);
@@ -352,7 +353,8 @@ static void try_wrong(const struct kind *k, const struct json *root, const char 
                 k->release(out);
         if (unread(path))
                 assert_int_equal(rc, 0);
-        else if (rc != -EINVAL || strncmp(e.msg, path, n) != 0 || strncmp(e.msg + n, ": not ", 6))
+        else if (rc != -EINVAL || strncmp(e.msg, path, n) != 0 ||
+                 strncmp(e.msg + n, ": not ", 6) != 0)
                 fail_msg("%s: wrong type at %s: %d \"%s\"", k->file, path, rc, e.msg);
 }
 
@@ -375,13 +377,13 @@ static void try_null(const struct kind *k, const struct json *root, const char *
 static size_t spoil(const struct kind *k, struct json *root, struct json *obj, const char *path)
 {
         size_t n = json_type(obj) == JSON_OBJECT ? json_count(obj) : 0, spoilt = 0;
-        char below[1000];
+        char below[1000], key[300];
 
         for (size_t i = 0; i < n; i++) {
                 const struct json *c = json_first(obj);
                 for (size_t skip = 0; skip < i; skip++)
                         c = json_next(c);
-                autofree char *key = strdup(json_key(c));
+                snprintf(key, sizeof(key), "%s", json_key(c));
                 snprintf(below, sizeof(below), "%s%s%s", path, *path ? "." : "", key);
                 struct json *keep = json_clone(c);
                 assert_non_null(wrong_type(obj, key));

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <setjmp.h>
@@ -16,18 +17,24 @@
 
 #define TEXT_MAX ((size_t)32 << 20)
 
+/* The text with double quotes, appended to b. */
+static inline void quoted(struct buf *b, const char *text)
+{
+        assert_int_equal(buf_adds(b, text), 0);
+        for (size_t i = 0; i < b->len; i++)
+                if (b->data[i] == '\'')
+                        b->data[i] = '"';
+}
+
 /* {'a': 1} */
 static inline struct json *json_of(const char *text)
 {
+        autobuf struct buf b = buf_new(TEXT_MAX);
         struct json *j = NULL;
         struct err e = {0};
-        autofree char *copy = strdup(text);
 
-        assert_non_null(copy);
-        for (char *p = copy; *p; p++)
-                if (*p == '\'')
-                        *p = '"';
-        if (json_parse(copy, strlen(copy), TEXT_MAX, &j, &e) < 0)
+        quoted(&b, text);
+        if (json_parse(b.data, b.len, TEXT_MAX, &j, &e) < 0)
                 fail_msg("%s: %s", e.msg, text);
         return j;
 }
@@ -43,6 +50,17 @@ static inline struct json *json_file(const char *name)
         if (file_read(buf_str(&path), &b, &e) < 0 ||
             json_parse(b.data, b.len, TEXT_MAX, &j, &e) < 0)
                 fail_msg("%s: %s", name, e.msg);
+        return j;
+}
+
+/* part(j, "spec/affinity") */
+static inline const struct json *part(const struct json *j, const char *path)
+{
+        char copy[200], *rest = copy;
+
+        snprintf(copy, sizeof(copy), "%s", path);
+        for (char *key; (key = strsep(&rest, "/"));)
+                j = json_get(j, key);
         return j;
 }
 

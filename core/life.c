@@ -154,8 +154,7 @@ static void one_handle(struct plan *p, const char *migration_pod)
  */
 static bool gone(const struct vm *vm, const struct host_domain *d)
 {
-        return d && d->epoch == vm->status.owner.epoch &&
-               (d->state == DOMAIN_ABSENT || d->state == DOMAIN_SHUTOFF);
+        return d && d->epoch == vm->status.owner.epoch && d->state == DOMAIN_ABSENT;
 }
 
 static void stop(struct plan *p, const struct host_domain *d)

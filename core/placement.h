@@ -1,7 +1,7 @@
 /*
- * requiredDuringScheduling and RequiredDuringExecution: which nodes a VM may be on. The same rules make
- * the affinity that the webhook gives to a handle pod and the judgement of the node a VM runs on, so
- * that the two cannot disagree.
+ * requiredDuringScheduling and RequiredDuringExecution: which nodes a VM may be on. The same rules
+ * make the affinity that the webhook gives to a handle pod and the judgement of the node a VM runs
+ * on, so that the two cannot disagree.
  */
 #ifndef DROVER_CORE_PLACEMENT_H
 #define DROVER_CORE_PLACEMENT_H
@@ -13,10 +13,10 @@ enum placement_rule {
         PLACE_NODE_NAME,
         PLACE_NODE_SELECTOR,
         PLACE_NODE_AFFINITY,
-        PLACE_HYPERVISOR,  /* node lacks drover.dev/hypervisor=true */
-        PLACE_CPU_MODEL,   /* node lacks cpu-model.drover.dev/MODEL=true */
-        PLACE_POOL,        /* node lacks pool.drover.dev/POOL=true */
-        PLACE_NO_EXECUTE,  /* a NoExecute taint is not tolerated */
+        PLACE_HYPERVISOR, /* node lacks drover.dev/hypervisor=true */
+        PLACE_CPU_MODEL,  /* node lacks cpu-model.drover.dev/MODEL=true */
+        PLACE_POOL,       /* node lacks pool.drover.dev/POOL=true */
+        PLACE_NO_EXECUTE, /* a NoExecute taint is not tolerated */
         PLACE_POD_AFFINITY,
         PLACE_POD_ANTI_AFFINITY,
         /* the following bind new placements only, never a running VM */
@@ -33,9 +33,9 @@ enum placement_rule {
 int placement_selector(struct arena *a, const struct vm *vm, struct node_selector **out);
 
 /*
- * The first rule by which the node does not suit the VM (PLACE_OK: it suits), with a sentence that names
- * the node, in message. running: judge a VM that already runs there; else also the last two rules. Pod
- * (anti-)affinity is judged by placement_pod_rule.
+ * The first rule by which the node does not suit the VM (PLACE_OK: it suits), with a sentence that
+ * names the node, in message. running: judge a VM that already runs there; else also the last two
+ * rules. Pod (anti-)affinity is judged by placement_pod_rule.
  */
 enum placement_rule placement_check(const struct vm *vm, const struct node *node, bool running,
                                     char message[PLACEMENT_MESSAGE_MAX]);
@@ -43,8 +43,8 @@ enum placement_rule placement_check(const struct vm *vm, const struct node *node
 bool toleration_tolerates(const struct toleration *t, const struct taint *taint);
 
 /*
- * A hash of all placement fields of the spec (16 hex digits), the same for equal placements whatever
- * else changed: what "the placement changed" means.
+ * A hash of all placement fields of the spec (16 hex digits), the same for equal placements
+ * whatever else changed: what "the placement changed" means.
  */
 void placement_hash(const struct vm *vm, char out[17]);
 

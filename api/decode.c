@@ -17,7 +17,8 @@ static void add_path(struct buf *b, const struct at *at)
         if (!at->key)
                 buf_addf(b, "[%zu]", at->index);
         else if (*at->key)
-                buf_addf(b, "%s%.*s", b->len ? "." : "", PATH_KEY_MAX, at->key);
+                buf_addf(b, "%s%.*s", b->len ? "." : "", at->up ? PATH_KEY_MAX : PATH_MAX_BYTES,
+                         at->key);
 }
 
 void dec_fail(struct dec *d, const struct at *at, const char *what)

@@ -154,6 +154,12 @@ static void selectors(void **state)
         assert_int_equal(node_selector_decode(a, NULL, "p", &s, &e), -EINVAL);
         assert_string_equal(e.msg, "p: not an object");
         assert_int_equal(node_selector_decode(a, in, "", &s, NULL), 0);
+        char path[400];
+        memset(path, 'p', sizeof(path));
+        path[300] = '\0';
+        assert_int_equal(node_selector_decode(a, bad, path, &s, &e), -EINVAL);
+        assert_memory_equal(e.msg, path, 300);
+        assert_non_null(strstr(e.msg, "p.nodeSelectorTerms...: not a string"));
 }
 
 static void parts(void **state)

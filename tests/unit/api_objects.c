@@ -194,6 +194,22 @@ static void vm_defaults(void **state)
         vm_free(vm);
 }
 
+/* Wishes alone leave no requirement; an empty requirement is one, which nothing meets. */
+static void vm_required_or_not(void **state)
+{
+        struct vm *vm = vm_of("{'spec': {'affinity': {'nodeAffinity':"
+                              "{'preferredDuringSchedulingIgnoredDuringExecution': []}}}}");
+
+        (void)state;
+        assert_false(vm->spec.placement.has_required);
+        vm_free(vm);
+        vm = vm_of("{'spec': {'affinity': {'nodeAffinity':"
+                   "{'requiredDuringSchedulingIgnoredDuringExecution': {}}}}}");
+        assert_true(vm->spec.placement.has_required);
+        assert_int_equal(vm->spec.placement.required.n, 0);
+        vm_free(vm);
+}
+
 /* What is merely wrong stays visible for admission. */
 static void vm_wrong_values(void **state)
 {
@@ -648,6 +664,7 @@ int main(void)
                 cmocka_unit_test(vm_placement),
                 cmocka_unit_test(vm_placement_texts),
                 cmocka_unit_test(vm_defaults),
+                cmocka_unit_test(vm_required_or_not),
                 cmocka_unit_test(vm_wrong_values),
                 cmocka_unit_test(vm_quantities_as_numbers),
                 cmocka_unit_test(bulk_is_left_out),

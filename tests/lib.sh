@@ -1,5 +1,5 @@
 # Shared by the scripts of the lab. Source it from the top of the tree.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # who sources it reads them
 VERSION=v1.36.3
 CACHE=${DROVER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/drover}
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -127,6 +127,24 @@ static void *io_thread(void *arg)
         return NULL;
 }
 
+static void init_lock(struct kube_client *c)
+{
+        pthread_condattr_t attr;
+
+        pthread_mutex_init(&c->lock, NULL);
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&c->cond, &attr);
+        pthread_condattr_destroy(&attr);
+}
+
+static void destroy(struct kube_client *c)
+{
+        curl_multi_cleanup(c->multi);
+        pthread_cond_destroy(&c->cond);
+        pthread_mutex_destroy(&c->lock);
+}
+
 int kube_io_start(struct kube_client *c, struct err *e)
 {
         sigset_t all, old;
@@ -136,15 +154,14 @@ int kube_io_start(struct kube_client *c, struct err *e)
         if (!c->multi)
                 return err_sys(e, -ENOMEM, "start the I/O thread");
         c->tasks_end = &c->tasks;
-        pthread_mutex_init(&c->lock, NULL);
-        pthread_cond_init(&c->ran, NULL);
+        init_lock(c);
         /* Signals are the program's; a SIGPIPE of a TLS write must not end it. */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
         rc = pthread_create(&c->thread, NULL, io_thread, c);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (rc) {
-                curl_multi_cleanup(c->multi);
+                destroy(c);
                 return err_sys(e, -rc, "start the I/O thread");
         }
         return 0;
@@ -154,18 +171,56 @@ void kube_io_stop(struct kube_client *c)
 {
         pthread_mutex_lock(&c->lock);
         c->stopping = true;
+        pthread_cond_broadcast(&c->cond);
         pthread_mutex_unlock(&c->lock);
         curl_multi_wakeup(c->multi);
         pthread_join(c->thread, NULL);
-        curl_multi_cleanup(c->multi);
-        pthread_cond_destroy(&c->ran);
-        pthread_mutex_destroy(&c->lock);
+        pthread_mutex_lock(&c->lock);
+        while (c->callers)
+                pthread_cond_wait(&c->cond, &c->lock);
+        pthread_mutex_unlock(&c->lock);
+        destroy(c);
+}
+
+int kube_io_enter(struct kube_client *c)
+{
+        int rc = 0;
+
+        if (pthread_equal(pthread_self(), c->thread))
+                return -EDEADLK;
+        pthread_mutex_lock(&c->lock);
+        if (c->stopping)
+                rc = -ECANCELED;
+        else
+                c->callers++;
+        pthread_mutex_unlock(&c->lock);
+        return rc;
+}
+
+void kube_io_leave(struct kube_client *c)
+{
+        pthread_mutex_lock(&c->lock);
+        if (--c->callers == 0 && c->stopping)
+                pthread_cond_broadcast(&c->cond);
+        pthread_mutex_unlock(&c->lock);
+}
+
+bool kube_io_sleep(struct kube_client *c, int64_t ms)
+{
+        struct mono until = mono_add_ms(mono_now(), ms);
+        struct timespec t = {.tv_sec = until.ns / 1000000000, .tv_nsec = until.ns % 1000000000};
+        int rc = 0;
+
+        pthread_mutex_lock(&c->lock);
+        while (!c->stopping && rc != ETIMEDOUT)
+                rc = pthread_cond_timedwait(&c->cond, &c->lock, &t);
+        bool go_on = !c->stopping;
+        pthread_mutex_unlock(&c->lock);
+        return go_on;
 }
 
 int kube_io_post(struct kube_client *c, struct kube_task *t)
 {
-        if (pthread_equal(pthread_self(), c->thread))
-                return -EDEADLK;
         t->next = NULL;
         pthread_mutex_lock(&c->lock);
         if (c->stopping) {
@@ -187,20 +242,24 @@ static void run_call(struct kube_task *t)
         call->inner->run(call->inner);
         pthread_mutex_lock(&c->lock);
         call->ran = true;
-        pthread_cond_broadcast(&c->ran);
+        pthread_cond_broadcast(&c->cond);
         pthread_mutex_unlock(&c->lock);
 }
 
 int kube_io_call(struct kube_client *c, struct kube_task *t)
 {
         struct call call = {.task.run = run_call, .inner = t, .client = c};
-        int rc = kube_io_post(c, &call.task);
+        int rc = kube_io_enter(c);
 
         if (rc < 0)
                 return rc;
-        pthread_mutex_lock(&c->lock);
-        while (!call.ran)
-                pthread_cond_wait(&c->ran, &c->lock);
-        pthread_mutex_unlock(&c->lock);
-        return 0;
+        rc = kube_io_post(c, &call.task);
+        if (rc == 0) {
+                pthread_mutex_lock(&c->lock);
+                while (!call.ran)
+                        pthread_cond_wait(&c->cond, &c->lock);
+                pthread_mutex_unlock(&c->lock);
+        }
+        kube_io_leave(c);
+        return rc;
 }

@@ -78,7 +78,8 @@ struct kube_client {
 
         pthread_t thread;
         pthread_mutex_t lock;
-        pthread_cond_t ran; /* a task of kube_io_call has run */
+        pthread_cond_t cond; /* a call's task has run, a caller has left, or the client stops */
+        int callers;         /* inside synchronous calls */
         struct kube_task *tasks, **tasks_end;
         bool stopping;
 
@@ -93,11 +94,19 @@ struct kube_client {
 
 /* io.c */
 must_check int kube_io_start(struct kube_client *c, struct err *e);
-/* Ends the thread; transfers under way end with -ECANCELED. */
+/* Ends the thread; transfers under way end with -ECANCELED. Returns when no caller is inside. */
 void kube_io_stop(struct kube_client *c);
-/* Has t run on the I/O thread. -ECANCELED once the client stops, -EDEADLK on that thread itself. */
+/*
+ * Around all that a caller's thread does with a client, so that it is not freed beneath. -ECANCELED
+ * once the client stops, -EDEADLK on the I/O thread itself.
+ */
+must_check int kube_io_enter(struct kube_client *c);
+void kube_io_leave(struct kube_client *c);
+/* False when the client stops meanwhile. */
+bool kube_io_sleep(struct kube_client *c, int64_t ms);
+/* Has t run on the I/O thread. -ECANCELED once the client stops. */
 must_check int kube_io_post(struct kube_client *c, struct kube_task *t);
-/* kube_io_post and wait until it ran. */
+/* Enters, posts, waits until t ran, and leaves. */
 must_check int kube_io_call(struct kube_client *c, struct kube_task *t);
 void kube_timer_set(struct kube_client *c, struct kube_timer *t, struct mono at);
 void kube_timer_clear(struct kube_client *c, struct kube_timer *t);

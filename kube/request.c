@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define ATTEMPTS         5
 #define RETRY_MAX_MS     4000
@@ -67,8 +66,6 @@ static int attempt(struct request *r, struct err *e)
         r->done = false;
         t->token_retried = false;
         rc = kube_io_post(c, &r->task);
-        if (rc == -EDEADLK)
-                return err_set(e, rc, "a watch's callback may not wait for a request");
         if (rc < 0)
                 return err_set(e, rc, "the client was stopped");
         pthread_mutex_lock(&c->lock);
@@ -96,21 +93,17 @@ static bool worth_retry(const struct request *r)
         return !r->create || t->http == 429 || t->retry_after_ms > 0;
 }
 
-static void sleep_ms(int64_t ms)
-{
-        struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-        while (nanosleep(&left, &left) < 0 && errno == EINTR)
-                ;
-}
-
 static int run(struct request *r, struct err *e)
 {
         struct kube_client *c = r->transfer.client;
         struct backoff backoff = {.min_ms = c->tune.backoff_min_ms, .max_ms = RETRY_MAX_MS};
         struct mono end = mono_add_ms(mono_now(), r->deadline_ms);
-        int rc;
+        int rc = kube_io_enter(c);
 
+        if (rc == -EDEADLK)
+                return err_set(e, rc, "a watch's callback may not wait for a request");
+        if (rc < 0)
+                return err_set(e, rc, "the client was stopped");
         r->task.run = start;
         r->transfer.sink = on_data;
         r->transfer.done = on_done;
@@ -126,9 +119,11 @@ static int run(struct request *r, struct err *e)
                 r->transfer.deadline_ms = mono_ms_between(mono_now(), end) - wait;
                 if (r->transfer.deadline_ms <= 0)
                         break;
-                sleep_ms(wait);
+                if (!kube_io_sleep(c, wait))
+                        break;
         }
         pthread_cond_destroy(&r->cond);
+        kube_io_leave(c);
         return rc;
 }
 

@@ -19,7 +19,7 @@ static struct {
         bool quiet;
 } log_;
 
-static void say(const char *fmt, ...)
+printf_like(1, 2) static void say(const char *fmt, ...)
 {
         size_t n = strlen(log_.text);
         va_list ap;

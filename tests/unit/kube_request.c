@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -517,13 +518,30 @@ static void ended_in_the_middle(void **state)
         pthread_create(&t, NULL, blocked_caller, &rc);
         while (fake_requests(server) == 0)
                 sched_yield();
-        kube_io_stop(client);
+        kube_client_free(client);
+        client = NULL;
         pthread_join(t, NULL);
         assert_int_equal(rc, -ECANCELED);
-        kube_config_free(&client->cfg);
-        free(client->user_agent);
-        free(client);
+}
+
+static void ended_between_attempts(void **state)
+{
+        struct reply r = {503, "Retry-After: 2\r\n", STATUS("not yet"), 0};
+        struct mono start = mono_now();
+        int rc = 1;
+        pthread_t t;
+
+        (void)state;
+        begin(reply, &r);
+        pthread_create(&t, NULL, blocked_caller, &rc);
+        while (fake_requests(server) == 0)
+                sched_yield();
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        kube_client_free(client);
         client = NULL;
+        pthread_join(t, NULL);
+        assert_int_equal(rc, -EBUSY);
+        assert_true(mono_ms_between(start, mono_now()) < 1500);
 }
 
 #define T(f) cmocka_unit_test_teardown(f, tear_down)
@@ -543,6 +561,7 @@ int main(void)
                 T(lists),
                 T(bad_lists),
                 T(ended_in_the_middle),
+                T(ended_between_attempts),
         };
         return cmocka_run_group_tests_name("kube_request", tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static struct {
         char text[16384];
 } got = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void note(const char *fmt, ...)
+printf_like(1, 2) static void note(const char *fmt, ...)
 {
         va_list ap;
 

@@ -149,7 +149,7 @@ static int ensure_leaves(struct run *r, struct err *e)
                 .name = "drover-scheduler", .client = true, .days = r->cfg->client_days};
         const char *config = r->cfg->webhook_config;
         autojson struct json *service = NULL;
-        struct serving webhook, extender;
+        struct serving webhook = {0}, extender = {0};
 
         serving_set(&webhook, r->cfg->webhook_service, r->cfg);
         serving_set(&extender, r->cfg->extender_service, r->cfg);

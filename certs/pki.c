@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#define NO_PASSWORD ((void *)(uintptr_t) "") /* in place of a question at the terminal */
+
 int pki_failed(struct err *e, const char *what)
 {
         unsigned long code = ERR_peek_last_error();
@@ -46,16 +48,10 @@ int pki_key_new(EVP_PKEY **out, struct err *e)
         return 0;
 }
 
-static int no_password(char *buf, int size, int rwflag, void *u)
-{
-        (void)buf, (void)size, (void)rwflag, (void)u;
-        return 0;
-}
-
 int pki_key_parse(const char *pem, EVP_PKEY **out, struct err *e)
 {
         BIO *bio = BIO_new_mem_buf(pem, -1);
-        EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+        EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NO_PASSWORD) : NULL;
 
         BIO_free(bio);
         if (!key)
@@ -64,19 +60,26 @@ int pki_key_parse(const char *pem, EVP_PKEY **out, struct err *e)
         return 0;
 }
 
+static int keep_secret(BIO *bio, struct secret_text *out, struct err *e)
+{
+        char *data = NULL;
+        long len = BIO_get_mem_data(bio, &data);
+        int rc = secret_text_new((size_t)len + 1, out, e);
+
+        if (rc == 0 && data)
+                memcpy(out->data, data, (size_t)len);
+        return rc;
+}
+
 int pki_key_print(const EVP_PKEY *key, struct secret_text *out, struct err *e)
 {
         BIO *bio = BIO_new(BIO_s_secmem());
-        char *data = NULL;
-        long len = 0;
         int rc;
 
         if (bio && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1)
-                len = BIO_get_mem_data(bio, &data);
-        rc = len > 0 ? secret_text_new((size_t)len + 1, out, e)
-                     : pki_failed(e, "write a private key");
-        if (rc == 0)
-                memcpy(out->data, data, (size_t)len);
+                rc = keep_secret(bio, out, e);
+        else
+                rc = pki_failed(e, "write a private key");
         BIO_free(bio);
         return rc;
 }
@@ -85,8 +88,7 @@ void pki_certs_free(struct pki_certs *c)
 {
         for (size_t i = 0; i < c->n; i++)
                 X509_free(c->v[i]);
-        free(c->v);
-        *c = (struct pki_certs){NULL, 0};
+        c->n = 0;
 }
 
 static int read_certs(BIO *bio, struct pki_certs *c, struct err *e)
@@ -94,7 +96,7 @@ static int read_certs(BIO *bio, struct pki_certs *c, struct err *e)
         unsigned long code;
         X509 *cert;
 
-        while ((cert = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+        while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NO_PASSWORD))) {
                 if (c->n == PKI_CERTS_MAX) {
                         X509_free(cert);
                         return err_set(e, -E2BIG, "more than %d certificates", PKI_CERTS_MAX);
@@ -110,9 +112,9 @@ static int read_certs(BIO *bio, struct pki_certs *c, struct err *e)
 
 int pki_certs_parse(const char *pem, struct pki_certs *out, struct err *e)
 {
-        struct pki_certs c = {calloc(PKI_CERTS_MAX, sizeof(*c.v)), 0};
         BIO *bio = BIO_new_mem_buf(pem, -1);
-        int rc = c.v && bio ? read_certs(bio, &c, e) : err_sys(e, -ENOMEM, "read certificates");
+        struct pki_certs c = {.n = 0};
+        int rc = bio ? read_certs(bio, &c, e) : err_sys(e, -ENOMEM, "read certificates");
 
         BIO_free(bio);
         if (rc < 0)
@@ -124,7 +126,7 @@ int pki_certs_parse(const char *pem, struct pki_certs *out, struct err *e)
 
 int pki_cert_parse(const char *pem, X509 **out, struct err *e)
 {
-        autocerts struct pki_certs all = {NULL, 0};
+        autocerts struct pki_certs all = {.n = 0};
         int rc = pki_certs_parse(pem, &all, e);
 
         if (rc < 0)

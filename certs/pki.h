@@ -38,17 +38,21 @@ struct secret_text {
 };
 must_check int secret_text_new(size_t size, struct secret_text *out, struct err *e);
 void secret_text_free(struct secret_text *s);
+static inline const char *secret_str(const struct secret_text *s)
+{
+        return s->data ? s->data : "";
+}
 #define autosecret cleanup(secret_text_free)
 
 must_check int pki_key_new(EVP_PKEY **out, struct err *e);
 must_check int pki_key_parse(const char *pem, EVP_PKEY **out, struct err *e);
 must_check int pki_key_print(const EVP_PKEY *key, struct secret_text *out, struct err *e);
 
+#define PKI_CERTS_MAX 8
 struct pki_certs {
-        X509 **v;
+        X509 *v[PKI_CERTS_MAX];
         size_t n;
 };
-#define PKI_CERTS_MAX 8
 void pki_certs_free(struct pki_certs *c);
 #define autocerts cleanup(pki_certs_free)
 /* All certificates of a PEM text, at least one. */

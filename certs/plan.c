@@ -66,7 +66,7 @@ static bool set_value(struct json *secret, const char *key, const char *text)
         struct err ignored;
 
         return encode(text, &b64, &ignored) == 0 &&
-               json_set_str(json_object_at(secret, "data"), key, b64.data);
+               json_set_str(json_object_at(secret, "data"), key, secret_str(&b64));
 }
 
 /* The object to be changed: a copy of what there is, or a new one. */
@@ -102,9 +102,9 @@ static int read_ca(const struct json *secret, struct pki_ca *out, struct err *e)
         if (rc == 0)
                 rc = value_of(secret, "ca.crt", &cert, e);
         if (rc == 0)
-                rc = pki_key_parse(key.data, &ca.key, e);
+                rc = pki_key_parse(secret_str(&key), &ca.key, e);
         if (rc == 0)
-                rc = pki_cert_parse(cert.data, &ca.cert, e);
+                rc = pki_cert_parse(secret_str(&cert), &ca.cert, e);
         if (rc == 0 && !pki_key_fits(ca.cert, ca.key))
                 rc = err_set(e, -EINVAL, "its ca.key does not belong to its ca.crt");
         if (rc == 0 && !pki_is_ca(ca.cert))
@@ -129,7 +129,8 @@ static int write_ca(struct estate *s, const struct json *current, const char *na
                 rc = pki_cert_print(ca->cert, &cert, e);
         if (rc < 0)
                 return rc;
-        if (!set_value(draft, "ca.key", key.data) || !set_value(draft, "ca.crt", buf_str(&cert)))
+        if (!set_value(draft, "ca.key", secret_str(&key)) ||
+            !set_value(draft, "ca.crt", buf_str(&cert)))
                 return no_memory(e);
         *wanted = draft;
         draft = NULL;
@@ -201,15 +202,15 @@ int plan_bundle(struct estate *s, const struct plan_object *o, const struct json
 {
         autosecretjson struct json *draft = NULL;
         autosecret struct secret_text old = {NULL, 0};
-        autocerts struct pki_certs certs = {NULL, 0};
+        autocerts struct pki_certs certs = {.n = 0};
         struct buf b = buf_new(PKI_PEM_MAX);
         struct err ignored;
         int rc;
 
         /* An unreadable bundle holds nothing worth keeping: it is written anew. */
         if (value_of(current, "ca.crt", &old, &ignored) == 0 &&
-            pki_certs_parse(old.data, &certs, &ignored) < 0)
-                certs = (struct pki_certs){NULL, 0};
+            pki_certs_parse(secret_str(&old), &certs, &ignored) < 0)
+                certs.n = 0;
         rc = write_bundle(s, &certs, &b, e);
         if (rc < 0) {
                 buf_free(&b);
@@ -218,7 +219,7 @@ int plan_bundle(struct estate *s, const struct plan_object *o, const struct json
         buf_free(&s->bundle);
         s->bundle = b;
         *wanted = NULL;
-        if (old.data && strcmp(old.data, buf_str(&b)) == 0)
+        if (strcmp(secret_str(&old), buf_str(&b)) == 0)
                 return 0;
         draft = secret_draft(current, s->ns, o->name, "Opaque");
         if (!set_value(draft, "ca.crt", buf_str(&b)))
@@ -244,8 +245,8 @@ static void leaf_flaw(const struct estate *s, const struct json *current,
                 snprintf(flaw, PKI_FLAW_MAX, "there was none");
         else if (value_of(current, "tls.crt", &cert_pem, &e) < 0 ||
                  value_of(current, "tls.key", &key_pem, &e) < 0 ||
-                 pki_cert_parse(cert_pem.data, &cert, &e) < 0 ||
-                 pki_key_parse(key_pem.data, &key, &e) < 0)
+                 pki_cert_parse(secret_str(&cert_pem), &cert, &e) < 0 ||
+                 pki_key_parse(secret_str(&key_pem), &key, &e) < 0)
                 snprintf(flaw, PKI_FLAW_MAX, "%.*s", PKI_FLAW_MAX - 1, e.msg);
         else
                 pki_leaf_flaw(cert, key, want, &s->ca, s->now_s, flaw);
@@ -269,7 +270,7 @@ static int issue(const struct estate *s, const struct pki_leaf *want, struct jso
         if (rc < 0)
                 return rc;
         return set_value(draft, "tls.crt", buf_str(&cert_pem)) &&
-                               set_value(draft, "tls.key", key_pem.data)
+                               set_value(draft, "tls.key", secret_str(&key_pem))
                        ? 0
                        : no_memory(e);
 }
@@ -286,7 +287,7 @@ int plan_leaf(struct estate *s, const struct plan_object *o, const struct json *
         *wanted = NULL;
         leaf_flaw(s, current, o->leaf, flaw);
         bool trusted = value_of(current, "ca.crt", &bundle, &ignored) == 0 &&
-                       strcmp(bundle.data, buf_str(&s->bundle)) == 0;
+                       strcmp(secret_str(&bundle), buf_str(&s->bundle)) == 0;
         if (!*flaw && trusted)
                 return 0;
         snprintf(why, PLAN_WHY_MAX, "%s", *flaw ? flaw : "the CA bundle has changed");
@@ -334,7 +335,7 @@ int plan_webhooks(struct estate *s, const struct plan_object *o, const struct js
         if (rc < 0)
                 return rc;
         draft = json_clone(current);
-        rc = draft ? set_bundles(draft, b64.data) : -ENOMEM;
+        rc = draft ? set_bundles(draft, secret_str(&b64)) : -ENOMEM;
         if (rc < 0)
                 return no_memory(e);
         *wanted = NULL;

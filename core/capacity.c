@@ -345,9 +345,10 @@ bool capacity_unresolvable(enum capacity_rule r)
 enum capacity_rule capacity_check(const struct capacity_view *v, const struct capacity_demand *d,
                                   int64_t silent_limit_ms, char message[CAPACITY_MESSAGE_MAX])
 {
-        struct rule_args r = {v, d, silent_limit_ms, message};
+        struct rule_args r = {v, d, silent_limit_ms, NULL};
         int end = v->holds ? CAPACITY_CPU_MODEL : CAPACITY_RULES;
 
+        r.message = message;
         for (int i = CAPACITY_FITS + 1; i < end; i++)
                 if (rules[i].refuses(&r))
                         return (enum capacity_rule)i;

@@ -156,7 +156,7 @@ static void pem_goes_there_and_back(void **state)
 {
         autobuf struct buf b = buf_new(PKI_PEM_MAX);
         autosecret struct secret_text pem = {NULL, 0};
-        autocerts struct pki_certs all = {NULL, 0};
+        autocerts struct pki_certs all = {.n = 0};
         autokey EVP_PKEY *key = NULL;
         struct pki_ca ca, other;
         struct err e;
@@ -184,7 +184,7 @@ static void what_is_no_pem_is_an_error(void **state)
                 "", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
                 "-----BEGIN CERTIFICATE-----\n"};
         autobuf struct buf b = buf_new(PKI_PEM_MAX);
-        struct pki_certs all = {NULL, 0};
+        struct pki_certs all = {.n = 0};
         EVP_PKEY *key = NULL;
         struct pki_ca ca;
         struct err e;
@@ -195,7 +195,7 @@ static void what_is_no_pem_is_an_error(void **state)
                 assert_int_equal(strncmp(e.msg, "read a certificate: ", 20), 0);
                 assert_int_equal(pki_key_parse(bad[i], &key, &e), -EINVAL);
         }
-        assert_null(all.v);
+        assert_int_equal(all.n, 0);
         assert_null(key);
         make_ca(&ca);
         for (int i = 0; i <= PKI_CERTS_MAX; i++)

@@ -10,8 +10,9 @@
 
 #include <cmocka.h>
 
-#define NOW INT64_C(1767225600) /* 2026-01-01 */
-#define DAY PKI_DAY_S
+#define NOW       INT64_C(1767225600) /* 2026-01-01 */
+#define DAY       PKI_DAY_S
+#define VALUE_MAX 4096
 
 static const char *dns[] = {"drover-webhook.drover-system.svc", "drover-webhook"};
 static const struct pki_leaf leaf = {.name = "drover-webhook", .dns = {dns, 2}, .days = 90};
@@ -81,6 +82,11 @@ static const char *value(const struct json *secret, const char *key)
         return json_str(json_get(secret, "data"), key, "");
 }
 
+static void copy(char out[VALUE_MAX], const char *text)
+{
+        assert_in_range(snprintf(out, VALUE_MAX, "%s", text), 1, VALUE_MAX - 1);
+}
+
 static void nothing_becomes_everything(void **state)
 {
         struct scene c;
@@ -123,7 +129,8 @@ static void a_changed_object_keeps_what_is_not_ours(void **state)
         json_set_str(json_object_at(c.leaf, "metadata"), "resourceVersion", "7");
         json_set_str(json_object_at(c.leaf, "data"), "other", "b3RoZXI=");
         c.s.now_s += 61 * DAY;
-        autofree char *before = strdup(value(c.leaf, "tls.key"));
+        char before[VALUE_MAX];
+        copy(before, value(c.leaf, "tls.key"));
         everything(&c);
         assert_string_equal(why, "less than a third of its lifetime is left");
         assert_string_equal(json_str(json_get(c.leaf, "metadata"), "resourceVersion", ""), "7");
@@ -138,8 +145,10 @@ static void an_ageing_ca_is_renewed_with_its_key(void **state)
 
         (void)state;
         scene_new(&c);
-        autofree char *key = strdup(value(c.ca, "ca.key"));
-        autofree char *old = strdup(value(c.ca, "ca.crt"));
+        char key[VALUE_MAX];
+        copy(key, value(c.ca, "ca.key"));
+        char old[VALUE_MAX];
+        copy(old, value(c.ca, "ca.crt"));
         c.s.now_s += 2500 * DAY;
         assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), 0);
         assert_string_equal(why, "less than a third of its lifetime is left");
@@ -147,7 +156,7 @@ static void an_ageing_ca_is_renewed_with_its_key(void **state)
         assert_string_not_equal(value(c.ca, "ca.crt"), old);
         assert_int_equal(carry_out(plan_bundle, &c.s, &bundle_object, &c.bundle), 0);
         assert_string_equal(why, "the CA has changed");
-        autocerts struct pki_certs both = {NULL, 0};
+        autocerts struct pki_certs both = {.n = 0};
         struct err e;
         assert_int_equal(pki_certs_parse(buf_str(&c.s.bundle), &both, &e), 0);
         assert_int_equal(both.n, BUNDLE_CERTS);
@@ -167,7 +176,7 @@ static void a_deleted_ca_is_replaced_and_the_old_stays_trusted(void **state)
                 everything(&c);
                 assert_string_equal(why, "it was not signed by the CA in use");
         }
-        autocerts struct pki_certs kept = {NULL, 0};
+        autocerts struct pki_certs kept = {.n = 0};
         struct err e;
         assert_int_equal(pki_certs_parse(buf_str(&c.s.bundle), &kept, &e), 0);
         assert_int_equal(kept.n, BUNDLE_CERTS);
@@ -188,7 +197,8 @@ static void only_the_bundle_changes_in_a_good_leaf(void **state)
 
         (void)state;
         scene_new(&c);
-        autofree char *cert = strdup(value(c.leaf, "tls.crt"));
+        char cert[VALUE_MAX];
+        copy(cert, value(c.leaf, "tls.crt"));
         json_set_str(json_object_at(c.leaf, "data"), "ca.crt", "b2xk");
         everything(&c);
         assert_string_equal(why, "the CA bundle has changed");
@@ -230,7 +240,8 @@ static void a_ca_that_makes_no_sense_is_not_touched(void **state)
         (void)state;
         scene_new(&c);
         scene_new(&other);
-        autofree char *key = strdup(value(c.ca, "ca.key"));
+        char key[VALUE_MAX];
+        copy(key, value(c.ca, "ca.key"));
         json_set_str(json_object_at(c.ca, "data"), "ca.key", value(other.ca, "ca.key"));
         assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), -EINVAL);
         assert_string_equal(why, "Secret drover-system/drover-ca-key (delete it to have a new CA "

@@ -123,7 +123,7 @@ static void what_is_no_call_at_all_is_refused(void **state)
 {
         static const char *const bad[] = {
                 "",  "hello", "{\"Pod\":{", "[]",
-                "7", "{}",    "{\"a\":1}",  "{\"Pod\":" POD ",\"NodeNames\":[]}}"};
+                "7", "{}",    "{\"a\":1}",  ("{\"Pod\":" POD ",\"NodeNames\":[]}}")};
         autobuf struct buf deep = buf_new((size_t)1 << 20);
 
         (void)state;

@@ -95,7 +95,7 @@ bool guest_process_dead(const struct guest_process *g, int ms)
                 return true;
         /* Twice: a thread could start another one behind the back of the first walk and then exit.
          */
-        return proc_exiting(g->pid) && proc_exiting(g->pid);
+        return proc_exiting(g->pid) && proc_exiting(g->pid); /* NOLINT(misc-redundant-expression) */
 }
 
 /* 1: the command line has -uuid UUID; 0: not; negative: cannot be read. */

@@ -127,9 +127,13 @@ static void give_up(struct move *mv, enum mig_phase end, const char *message)
 {
         const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
 
-        if (pod && !pod->meta.deleting)
-                plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why = message;
         say(mv, message);
+        if (!mig_may_move(mv->m->status.phase, end)) {
+                go(mv, MIG_UNKNOWN); /* the handover has begun: both hosts are asked first */
+                return;
+        }
+        if (pod && !pod->meta.deleting && strcmp(pod->meta.name, mv->p->next->status.pod_name) != 0)
+                plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why = message;
         go(mv, end);
 }
 

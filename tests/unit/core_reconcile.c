@@ -1,0 +1,703 @@
+/* What the migrator decides, as transcripts on virtual time: facts in, actions out. */
+#include "core/placement.h"
+#include "core/reconcile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MAX 16
+
+/* A small world that the tests change and the actions are played back into. */
+static struct world {
+        struct arena *a;
+        struct vm vm;
+        struct vm_disk disk;
+        struct kv selector;
+        struct pod pods[MAX];
+        const struct pod *podp[MAX];
+        size_t npods;
+        struct migration migs[MAX];
+        const struct migration *migp[MAX];
+        size_t nmigs;
+        struct node nodes[2];
+        struct kv labels[2][3];
+        struct host hosts[2];
+        struct host_domain domains[2];
+        struct host_mount mounts[2];
+        struct condition ready[2];
+        struct rec_node rec[2];
+        struct rec_permits permits;
+        int64_t now;
+        struct rec_output out;
+} w;
+
+static const char *const names[] = {"node1", "node2"};
+
+static struct meta named(const char *name)
+{
+        return (struct meta){.name = name, .ns = "default", .uid = name, .rv = "1"};
+}
+
+static void make_host(int i)
+{
+        struct host *h = &w.hosts[i];
+
+        w.mounts[i] = (struct host_mount){.pool = "default",
+                                          .path = "/p",
+                                          .reason = "",
+                                          .identity = "same",
+                                          .health = MOUNT_HEALTHY};
+        w.ready[i] = (struct condition){"Ready", "True", "", "", 0};
+        *h = (struct host){.meta = named(names[i])};
+        h->capacity.memory = (int64_t)8 << 30;
+        h->qemu_version = "7.2.0";
+        h->virt_type = "qemu";
+        h->migration_address = "10.0.0.1";
+        h->libvirt_uri = "qemu+tls://x/system";
+        h->mounts = &w.mounts[i];
+        h->nmounts = 1;
+        h->conditions = (struct conditions){&w.ready[i], 1};
+}
+
+static void make_node(int i)
+{
+        w.labels[i][0] = (struct kv){DROVER_HYPERVISOR_LABEL, "true"};
+        w.labels[i][1] = (struct kv){DROVER_POOL_LABEL_PREFIX "default", "true"};
+        w.labels[i][2] = (struct kv){"zone", i ? "b" : "a"};
+        w.nodes[i] = (struct node){.meta = named(names[i])};
+        w.nodes[i].meta.labels = (struct kvs){w.labels[i], 3};
+        w.rec[i] = (struct rec_node){names[i], &w.nodes[i], &w.hosts[i], true};
+}
+
+static int setup(void **state)
+{
+        static const char *finalizers[] = {DROVER_FINALIZER};
+        struct vm *vm = &w.vm;
+
+        (void)state;
+        w = (struct world){.a = arena_new((size_t)16 << 20), .now = 1000000000};
+        *vm = (struct vm){.meta = named("demo")};
+        vm->meta.finalizers = (struct strs){finalizers, 1};
+        vm->spec.run = RUN_ALWAYS;
+        w.disk = (struct vm_disk){
+                .name = "root", .kind = DISK_BLANK, .image = "", .claim = "", .pool = "default"};
+        vm->spec.disks = &w.disk;
+        vm->spec.ndisks = 1;
+        vm->spec.restarted_at = "";
+        vm->spec.shape = (struct vm_shape){1, "", (int64_t)256 << 20, ""};
+        vm->spec.placement.node_name = "";
+        vm->spec.placement.affinity_json = vm->spec.placement.tolerations_json =
+                vm->spec.placement.spread_json = vm->spec.placement.priority_class = "";
+        vm->status.owner.node = vm->status.pod_name = vm->status.restarted_at = "";
+        vm->status.running = (struct vm_shape){0, "", 0, ""};
+        vm->status.reason = vm->status.migration.name = vm->status.migration.phase =
+                vm->status.migration.target = "";
+        w.permits = (struct rec_permits){5, 2, 2, 0};
+        for (int i = 0; i < 2; i++) {
+                make_host(i);
+                make_node(i);
+        }
+        return w.a ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        arena_free(w.a);
+        return 0;
+}
+
+static void run(void)
+{
+        struct rec_input in = {.vm = &w.vm,
+                               .pods = w.podp,
+                               .npods = w.npods,
+                               .migrations = w.migp,
+                               .nmigrations = w.nmigs,
+                               .nodes = w.rec,
+                               .nnodes = 2,
+                               .permits = w.permits,
+                               .now_us = w.now};
+
+        for (size_t i = 0; i < w.npods; i++)
+                w.podp[i] = &w.pods[i];
+        for (size_t i = 0; i < w.nmigs; i++)
+                w.migp[i] = &w.migs[i];
+        assert_int_equal(reconcile(w.a, &in, &w.out), 0);
+}
+
+static const struct rec_action *find(enum rec_kind kind, const char *name)
+{
+        for (size_t i = 0; i < w.out.n; i++)
+                if (w.out.v[i].kind == kind && (!name || !strcmp(w.out.v[i].name, name)))
+                        return &w.out.v[i];
+        return NULL;
+}
+
+static struct pod *add_pod(const struct rec_action *act)
+{
+        struct pod *p = &w.pods[w.npods++];
+        static char hash[MAX][17];
+
+        placement_hash(&w.vm, hash[w.npods]);
+        *p = (struct pod){.meta = named(act->name),
+                          .node = "",
+                          .phase = POD_PENDING,
+                          .vm = "demo",
+                          .vm_uid = "demo",
+                          .migration = "",
+                          .placement = hash[w.npods],
+                          .epoch = act->epoch};
+        return p;
+}
+
+static void drop_pod(const char *name)
+{
+        for (size_t i = 0; i < w.npods; i++)
+                if (!strcmp(w.pods[i].meta.name, name)) {
+                        w.pods[i] = w.pods[--w.npods];
+                        return;
+                }
+}
+
+static void add_migration(const char *name)
+{
+        struct migration *m = &w.migs[w.nmigs++];
+
+        *m = (struct migration){.meta = named(name)};
+        m->meta.created_us = w.now;
+        m->spec.vm = "demo";
+        m->spec.target_node = "";
+        m->status.source = m->status.target = m->status.vm_uid = m->status.placement =
+                m->status.pod = m->status.message = m->status.transfer.message = "";
+}
+
+/* Carries everything out, as the shell does, and decides again until nothing is new. */
+static void play(void)
+{
+        for (int round = 0; round < 8; round++) {
+                bool changed = false;
+
+                run();
+                for (size_t i = 0; i < w.out.n; i++) {
+                        const struct rec_action *act = &w.out.v[i];
+
+                        switch (act->kind) {
+                        case REC_CREATE_POD:
+                                add_pod(act);
+                                changed = true;
+                                break;
+                        case REC_DELETE_POD:
+                                drop_pod(act->name);
+                                changed = true;
+                                break;
+                        case REC_CREATE_MIGRATION:
+                                add_migration(act->name);
+                                changed = true;
+                                break;
+                        case REC_CANCEL_MIGRATION:
+                                for (size_t k = 0; k < w.nmigs; k++)
+                                        if (!strcmp(w.migs[k].meta.name, act->name))
+                                                w.migs[k].spec.cancel = true;
+                                break;
+                        case REC_SET_MIGRATION:
+                                for (size_t k = 0; k < w.nmigs; k++)
+                                        if (!strcmp(w.migs[k].meta.name, act->name)) {
+                                                changed |= w.migs[k].status.phase !=
+                                                           act->migration->status.phase;
+                                                w.migs[k].status = act->migration->status;
+                                        }
+                                break;
+                        case REC_SET_VM:
+                                changed |= strcmp(w.vm.status.owner.node,
+                                                  act->vm->status.owner.node) != 0;
+                                w.vm.status = act->vm->status;
+                                break;
+                        default:
+                                break;
+                        }
+                }
+                if (!changed)
+                        return;
+        }
+        fail_msg("the decisions do not come to rest");
+}
+
+static struct pod *pod(const char *name)
+{
+        for (size_t i = 0; i < w.npods; i++)
+                if (!strcmp(w.pods[i].meta.name, name))
+                        return &w.pods[i];
+        return NULL;
+}
+
+static struct migration *last(void)
+{
+        assert_true(w.nmigs > 0);
+        return &w.migs[w.nmigs - 1];
+}
+
+static void domain(int i, int64_t epoch, enum domain_state state)
+{
+        w.domains[i] = (struct host_domain){.uid = "demo",
+                                            .ns = "default",
+                                            .name = "demo",
+                                            .epoch = epoch,
+                                            .state = state,
+                                            .reason = "",
+                                            .restarted_at = ""};
+        w.hosts[i].domains = &w.domains[i];
+        w.hosts[i].ndomains = epoch ? 1 : 0;
+}
+
+/* The VM runs on node1 at epoch 1. */
+static void running(void)
+{
+        play();
+        pod("demo-e1")->node = "node1";
+        play();
+        domain(0, 1, DOMAIN_RUNNING);
+        play();
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+}
+
+static void want_zone(const char *zone)
+{
+        w.selector = (struct kv){"zone", zone};
+        w.vm.spec.placement.node_selector = (struct kvs){&w.selector, 1};
+        w.vm.meta.generation++;
+}
+
+/* A move to node2 is being copied. */
+static void copying(void)
+{
+        running();
+        want_zone("b");
+        play();
+        assert_int_equal(w.nmigs, 1);
+        assert_non_null(pod("demo-1-1"));
+        pod("demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+}
+
+static void test_start(void **state)
+{
+        (void)state;
+        run();
+        assert_int_equal(find(REC_CREATE_POD, NULL)->epoch, 1);
+        play();
+        assert_int_equal(w.npods, 1);
+        assert_int_equal(w.vm.status.phase, VM_PENDING);
+        assert_string_equal(w.vm.status.owner.node, "");
+        pod("demo-e1")->node = "node1";
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.vm.status.owner.epoch, 1);
+        assert_int_equal(w.vm.status.running.memory, (int64_t)256 << 20);
+        assert_int_equal(w.vm.status.phase, VM_STARTING);
+        domain(0, 1, DOMAIN_RUNNING);
+        play();
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+        assert_true(condition_true(&w.vm.status.conditions, "Ready"));
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_finalizer_first(void **state)
+{
+        (void)state;
+        w.vm.meta.finalizers.n = 0;
+        run();
+        assert_int_equal(w.out.n, 1);
+        assert_int_equal(w.out.v[0].kind, REC_ADD_FINALIZER);
+}
+
+static void test_stop_waits_for_the_agents_word(void **state)
+{
+        (void)state;
+        running();
+        w.vm.spec.run = RUN_HALTED;
+        play();
+        assert_int_equal(w.vm.status.phase, VM_STOPPING);
+        assert_int_equal(w.npods, 1);
+        domain(0, 0, DOMAIN_ABSENT); /* silence is no answer */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        domain(0, 1, DOMAIN_SHUTOFF); /* it may be started again */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        domain(0, 1, DOMAIN_ABSENT);
+        play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_int_equal(w.vm.status.owner.epoch, 1);
+        assert_int_equal(w.vm.status.phase, VM_HALTED);
+        assert_int_equal(w.npods, 0);
+        w.vm.spec.run = RUN_ALWAYS;
+        play();
+        assert_non_null(pod("demo-e2"));
+}
+
+static void test_delete(void **state)
+{
+        (void)state;
+        running();
+        w.vm.meta.deleting = true;
+        play();
+        assert_null(find(REC_REMOVE_FINALIZER, NULL));
+        domain(0, 1, DOMAIN_ABSENT);
+        play();
+        run();
+        assert_non_null(find(REC_REMOVE_FINALIZER, NULL));
+}
+
+static void test_lost_handle_is_replaced_and_pinned(void **state)
+{
+        (void)state;
+        running();
+        pod("demo-e1")->phase = POD_FAILED;
+        run();
+        const struct rec_action *made = find(REC_CREATE_POD, "demo-e1-r1");
+        assert_non_null(made);
+        assert_string_equal(made->pin, "node1");
+        play();
+        assert_null(pod("demo-e1"));
+        assert_string_equal(w.vm.status.pod_name, "demo-e1-r1");
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        /* and the replacement's own replacement has a third name */
+        pod("demo-e1-r1")->phase = POD_FAILED;
+        run();
+        assert_non_null(find(REC_CREATE_POD, "demo-e1-r2"));
+}
+
+static void test_satisfied_placement_moves_nothing(void **state)
+{
+        (void)state;
+        running();
+        want_zone("a");
+        play();
+        assert_int_equal(w.nmigs, 0);
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_move(void **state)
+{
+        (void)state;
+        copying();
+        assert_string_equal(last()->status.source, "node1");
+        assert_string_equal(last()->status.target, "node2");
+        assert_int_equal(w.vm.status.phase, VM_MIGRATING);
+        last()->status.transfer.state = TRANSFER_SWITCHED;
+        domain(0, 0, DOMAIN_ABSENT);
+        play();
+        assert_int_equal(last()->status.phase, MIG_SWITCHING);
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.npods, 2);
+        last()->status.transfer.state = TRANSFER_DONE;
+        last()->status.transfer.downtime_ms = 120;
+        /* the owner changes before any pod is deleted */
+        run();
+        assert_null(find(REC_DELETE_POD, NULL));
+        assert_string_equal(find(REC_SET_VM, NULL)->vm->status.owner.node, "node2");
+        domain(1, 2, DOMAIN_RUNNING);
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node2");
+        assert_int_equal(w.vm.status.owner.epoch, 2);
+        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
+        assert_int_equal(last()->status.downtime_ms, 120);
+        assert_int_equal(w.npods, 1);
+        assert_non_null(pod("demo-1-1"));
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+        assert_string_equal(w.vm.status.migration.target, "");
+        assert_int_equal(w.nmigs, 1);
+}
+
+static void test_label_of_a_node_moves(void **state)
+{
+        (void)state;
+        running();
+        want_zone("a");
+        play();
+        assert_int_equal(w.nmigs, 0);
+        w.labels[0][2].value = "c";
+        play();
+        assert_int_equal(w.nmigs, 1);
+        w.labels[0][2].value = "a";
+        play();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+}
+
+static void test_target_pod_avoids_the_source(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        for (int i = 0; i < 3; i++) {
+                run();
+                const struct rec_action *act = find(REC_CREATE_POD, NULL);
+                if (act) {
+                        assert_string_equal(act->avoid, "node1");
+                        assert_int_equal(act->epoch, 2);
+                        return;
+                }
+                play();
+        }
+        assert_non_null(pod("demo-1-1"));
+}
+
+static void test_patch_back_before_scheduled(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        want_zone("a");
+        play();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+        assert_int_equal(w.npods, 1);
+        assert_non_null(pod("demo-e1"));
+}
+
+static void test_patch_back_while_copying(void **state)
+{
+        (void)state;
+        copying();
+        want_zone("a");
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING); /* the agent is asked */
+        assert_true(last()->spec.cancel);
+        assert_int_equal(w.npods, 2);
+        last()->status.transfer.state = TRANSFER_CANCELLED;
+        play();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+        assert_int_equal(w.npods, 1);
+        assert_non_null(pod("demo-e1"));
+        assert_string_equal(w.vm.status.owner.node, "node1");
+}
+
+static void test_too_late_to_cancel(void **state)
+{
+        (void)state;
+        copying();
+        last()->status.transfer.state = TRANSFER_SWITCHED;
+        domain(0, 0, DOMAIN_ABSENT);
+        play();
+        want_zone("a");
+        play();
+        assert_int_equal(last()->status.phase, MIG_SWITCHING);
+        assert_false(last()->spec.cancel);
+        assert_int_equal(w.npods, 2);
+}
+
+static void test_newer_placement_supersedes(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        w.vm.spec.placement.node_name = "node2"; /* another wish, still not node1 */
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
+        assert_int_equal(w.nmigs, 2);
+        assert_string_equal(last()->meta.name, "demo-1-2");
+        assert_int_equal(w.npods, 2);
+}
+
+static void test_failure_keeps_the_guest_and_waits(void **state)
+{
+        (void)state;
+        copying();
+        last()->status.transfer.state = TRANSFER_FAILED;
+        last()->status.transfer.message = "no route";
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
+        assert_string_equal(w.migs[0].status.message, "no route");
+        assert_non_null(pod("demo-e1"));
+        assert_null(pod("demo-1-1"));
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.nmigs, 1);
+        assert_true(w.out.again_ms > 0 && w.out.again_ms <= 10001);
+        w.now += (int64_t)11 * 1000000;
+        play();
+        assert_int_equal(w.nmigs, 2);
+        assert_string_equal(last()->meta.name, "demo-1-2");
+}
+
+static void test_failure_in_the_handover_asks_both_hosts(void **state)
+{
+        (void)state;
+        copying();
+        last()->status.transfer.state = TRANSFER_SWITCHED;
+        play();
+        last()->status.transfer.state = TRANSFER_FAILED;
+        last()->status.transfer.message = "?";
+        domain(0, 0, DOMAIN_ABSENT);
+        play();
+        assert_int_equal(last()->status.phase, MIG_UNKNOWN);
+        assert_int_equal(w.npods, 2);
+        domain(1, 2, DOMAIN_RUNNING);
+        play();
+        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
+        assert_string_equal(w.vm.status.owner.node, "node2");
+}
+
+static void test_lost_handover_with_a_silent_host_decides_nothing(void **state)
+{
+        (void)state;
+        copying();
+        last()->status.transfer.state = TRANSFER_LOST;
+        domain(0, 0, DOMAIN_ABSENT);
+        domain(1, 2, DOMAIN_RUNNING);
+        w.rec[0].alive = false;
+        play();
+        assert_int_equal(last()->status.phase, MIG_UNKNOWN);
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        w.rec[0].alive = true;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node2");
+}
+
+static void test_unschedulable_stays(void **state)
+{
+        static struct condition unscheduled = {"PodScheduled", "False", "Unschedulable",
+                                               "node2: no memory", 0};
+
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        pod("demo-1-1")->conditions = (struct conditions){&unscheduled, 1};
+        play();
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+        const struct condition *c = condition_get(&w.vm.status.conditions, "PlacementSatisfied");
+        assert_string_equal(c->status, "False");
+        assert_string_equal(c->reason, "Unschedulable");
+        assert_string_equal(c->message, "node2: no memory");
+}
+
+static void test_preflight_refuses(void **state)
+{
+        (void)state;
+        running();
+        w.mounts[1].identity = "another directory";
+        want_zone("b");
+        play();
+        pod("demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
+        assert_int_equal(w.migs[0].status.nverdicts, 1);
+        assert_non_null(strstr(w.migs[0].status.verdicts[0].message, "not the same directory"));
+        assert_null(pod("demo-1-1"));
+        assert_string_equal(w.vm.status.owner.node, "node1");
+}
+
+static void test_permit_is_waited_for(void **state)
+{
+        (void)state;
+        running();
+        w.permits.total_free = 0;
+        want_zone("b");
+        play();
+        assert_int_equal(w.npods, 1);
+        assert_int_equal(last()->status.queue_position, 1);
+        w.permits.total_free = 1;
+        play();
+        assert_int_equal(w.npods, 2);
+}
+
+static void test_resized_vm_moves_with_its_running_shape(void **state)
+{
+        (void)state;
+        running();
+        w.vm.spec.shape.memory = (int64_t)64 << 30; /* more than any host has */
+        want_zone("b");
+        play();
+        assert_true(condition_true(&w.vm.status.conditions, "RestartRequired"));
+        pod("demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_int_equal(w.vm.status.running.memory, (int64_t)256 << 20);
+}
+
+static void test_halted_while_copying(void **state)
+{
+        (void)state;
+        copying();
+        w.vm.spec.run = RUN_HALTED;
+        play();
+        assert_true(last()->spec.cancel);
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        last()->status.transfer.state = TRANSFER_CANCELLED;
+        play();
+        assert_int_equal(w.vm.status.phase, VM_STOPPING);
+        domain(0, 1, DOMAIN_ABSENT);
+        play();
+        assert_int_equal(w.vm.status.phase, VM_HALTED);
+        assert_int_equal(w.npods, 0);
+}
+
+static void test_silent_node_keeps_the_guest(void **state)
+{
+        (void)state;
+        running();
+        w.rec[0].alive = false;
+        want_zone("b");
+        play();
+        assert_int_equal(w.vm.status.phase, VM_UNKNOWN);
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.nmigs, 0);
+        assert_int_equal(w.npods, 1);
+        assert_false(condition_true(&w.vm.status.conditions, "AgentConnected"));
+}
+
+static void test_history_of_five(void **state)
+{
+        static char text[8][16];
+
+        (void)state;
+        running();
+        for (int i = 0; i < 7; i++) {
+                snprintf(text[i], sizeof(text[i]), "demo-0-%d", i + 1);
+                add_migration(text[i]);
+                last()->status.phase = MIG_SUCCEEDED;
+        }
+        run();
+        assert_non_null(find(REC_DELETE_MIGRATION, "demo-0-1"));
+        assert_non_null(find(REC_DELETE_MIGRATION, "demo-0-2"));
+        assert_null(find(REC_DELETE_MIGRATION, "demo-0-3"));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(test_start),
+                T(test_finalizer_first),
+                T(test_stop_waits_for_the_agents_word),
+                T(test_delete),
+                T(test_lost_handle_is_replaced_and_pinned),
+                T(test_satisfied_placement_moves_nothing),
+                T(test_move),
+                T(test_label_of_a_node_moves),
+                T(test_target_pod_avoids_the_source),
+                T(test_patch_back_before_scheduled),
+                T(test_patch_back_while_copying),
+                T(test_too_late_to_cancel),
+                T(test_newer_placement_supersedes),
+                T(test_failure_keeps_the_guest_and_waits),
+                T(test_failure_in_the_handover_asks_both_hosts),
+                T(test_lost_handover_with_a_silent_host_decides_nothing),
+                T(test_unschedulable_stays),
+                T(test_preflight_refuses),
+                T(test_permit_is_waited_for),
+                T(test_resized_vm_moves_with_its_running_shape),
+                T(test_halted_while_copying),
+                T(test_silent_node_keeps_the_guest),
+                T(test_history_of_five),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

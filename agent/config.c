@@ -1,114 +1,11 @@
 #include "agent/config.h"
 
 #include "api/codec.h"
+#include "base/options.h"
 
 #include <errno.h>
-#include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-
-enum kind { TEXT, NUMBER, QUANTITY, SWITCH };
-
-struct setting {
-        const char *flag, *env, *dflt, *help;
-        enum kind kind;
-        size_t offset;
-        int64_t min, max;
-};
-#define AT(member) offsetof(struct agent_config, member)
-
-static const struct setting SETTINGS[] = {
-        {"node", "NODE_NAME", NULL, "name of this node", TEXT, AT(node), 0, 0},
-        {"pools", "POOLS", "default=/var/lib/drover", "NAME=PATH[,NAME=PATH...]", TEXT,
-         AT(pools_text), 0, 0},
-        {"slots", "SLOTS", "0", "VMs at most on this node, 0 for no bound", NUMBER, AT(slots), 0,
-         100000},
-        {"cpu-overcommit", "CPU_OVERCOMMIT", "100", "guest CPUs in percent of the machine's",
-         NUMBER, AT(cpu_overcommit_percent), 1, 10000},
-        {"reserved-memory", "RESERVED_MEMORY", "512Mi", "memory kept for the host itself", QUANTITY,
-         AT(reserved_memory), 0, INT64_MAX},
-        {"virt-type", "VIRT_TYPE", "auto", "auto, kvm or qemu", TEXT, AT(virt_type), 0, 0},
-        {"cpu-model", "CPU_MODEL", "", "of guests that ask for none; by default qemu64 or Nehalem",
-         TEXT, AT(cpu_model), 0, 0},
-        {"emulator", "EMULATOR", "", "path of QEMU; by default libvirt's choice", TEXT,
-         AT(emulator), 0, 0},
-        {"libvirt-uri", "LIBVIRT_URI", "qemu:///system", "libvirtd of this node", TEXT,
-         AT(libvirt_uri), 0, 0},
-        {"libvirt-run", "LIBVIRT_RUN", "/run/libvirt", "where libvirtd keeps its pid files", TEXT,
-         AT(libvirt_run), 0, 0},
-        {"console-dir", "CONSOLE_DIR", "/var/log/libvirt/qemu", "console logs, on the node", TEXT,
-         AT(console_dir), 0, 0},
-        {"peer-uri", "PEER_URI", "qemu+tls://%s/system", "libvirtd of a node, %s is its name", TEXT,
-         AT(peer_uri), 0, 0},
-        {"migration-address", "MIGRATION_ADDRESS", "", "where this node receives guests", TEXT,
-         AT(migration_address), 0, 0},
-        {"migration-tls", "MIGRATION_TLS", "on", "encrypt the memory stream: on or off", SWITCH,
-         AT(migration_tls), 0, 0},
-        {"stop-grace", "STOP_GRACE_SECONDS", "30", "from shutdown's request to its enforcement",
-         NUMBER, AT(stop_grace_s), 0, 3600},
-        {"probe-deadline-ms", "PROBE_DEADLINE_MS", "3000", "a mount that takes longer is bad",
-         NUMBER, AT(probe_deadline_ms), 10, 60000},
-        {"disk-deadline", "DISK_DEADLINE_SECONDS", "120", "for making a disk", NUMBER,
-         AT(disk_deadline_s), 1, 86400},
-        {"health-port", "HEALTH_PORT", "9403", "/healthz /readyz /metrics over plain HTTP", NUMBER,
-         AT(health_port), 0, 65535},
-        {"kubeconfig", "KUBECONFIG", NULL, "outside of a pod", TEXT, AT(kubeconfig), 0, 0},
-};
-
-static void print_help(void)
-{
-        printf("usage: drover-agent [--FLAG VALUE]...\n");
-        for (size_t i = 0; i < countof(SETTINGS); i++) {
-                const struct setting *s = &SETTINGS[i];
-                printf("  --%-18s $%-22s %s%s%s%s\n", s->flag, s->env, s->help,
-                       s->dflt && *s->dflt ? " (" : "", s->dflt ? s->dflt : "",
-                       s->dflt && *s->dflt ? ")" : "");
-        }
-}
-
-static int parse_number(const struct setting *s, const char *text, int64_t *out, struct err *e)
-{
-        char *end;
-
-        errno = 0;
-        long long v = strtoll(text, &end, 10);
-        if (errno || end == text || *end || v < s->min || v > s->max)
-                return err_set(e, -EINVAL, "--%s: \"%s\" is not a number from %lld to %lld",
-                               s->flag, text, (long long)s->min, (long long)s->max);
-        *out = v;
-        return 0;
-}
-
-static int parse_switch(const struct setting *s, const char *text, bool *out, struct err *e)
-{
-        bool on = !strcmp(text, "on") || !strcmp(text, "true") || !strcmp(text, "1");
-
-        if (!on && strcmp(text, "off") != 0 && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
-                return err_set(e, -EINVAL, "--%s: \"%s\" is neither on nor off", s->flag, text);
-        *out = on;
-        return 0;
-}
-
-static int apply(const struct setting *s, const char *text, struct agent_config *c, struct err *e)
-{
-        char *at = (char *)c + s->offset;
-
-        switch (s->kind) {
-        case NUMBER:
-                return parse_number(s, text, (int64_t *)(void *)at, e);
-        case QUANTITY:
-                if (quantity_parse(text, (int64_t *)(void *)at))
-                        return err_set(e, -EINVAL, "--%s: \"%s\" is not a quantity", s->flag, text);
-                return 0;
-        case SWITCH:
-                return parse_switch(s, text, (bool *)at, e);
-        case TEXT:
-                break;
-        }
-        memcpy(at, &text, sizeof(text));
-        return 0;
-}
 
 static bool pool_name_ok(const char *name)
 {
@@ -116,10 +13,10 @@ static bool pool_name_ok(const char *name)
                name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
 }
 
-/* Takes pools_text, which it copies and cuts up, apart. */
-static int parse_pools(struct agent_config *c, struct err *e)
+/* Cuts a copy up, which c owns. */
+static int parse_pools(struct agent_config *c, const char *pools, struct err *e)
 {
-        char *text = strdup(c->pools_text), *save = NULL;
+        char *text = strdup(pools), *save = NULL;
 
         c->pools_text = text;
         if (!text)
@@ -148,63 +45,99 @@ static bool template_ok(const char *t)
         return p && p[1] == 's' && !strchr(p + 1, '%');
 }
 
-static int check(struct agent_config *c, struct err *e)
+/* What is left to be read of the texts. */
+struct texts {
+        const char *pools, *reserved_memory, *migration_tls;
+};
+
+static int check(struct agent_config *c, const struct texts *t, struct err *e)
 {
-        if (!c->node || !*c->node)
-                return err_set(e, -EINVAL, "--node or $NODE_NAME must be given");
-        if (strlen(c->node) > 253 || strchr(c->node, '/'))
-                return err_set(e, -EINVAL, "\"%s\" is not a node name", c->node);
+        if (!*c->node || strlen(c->node) > 253 || strchr(c->node, '/'))
+                return err_set(e, -EINVAL, "--node: \"%s\" is not a node's name", c->node);
         if (strcmp(c->virt_type, "auto") != 0 && strcmp(c->virt_type, "kvm") != 0 &&
             strcmp(c->virt_type, "qemu") != 0)
                 return err_set(e, -EINVAL, "--virt-type: \"%s\" is not auto, kvm or qemu",
                                c->virt_type);
         if (!template_ok(c->peer_uri))
                 return err_set(e, -EINVAL, "--peer-uri: \"%s\" must hold one %%s", c->peer_uri);
-        return parse_pools(c, e);
+        if (quantity_parse(t->reserved_memory, &c->reserved_memory))
+                return err_set(e, -EINVAL, "--reserved-memory: \"%s\" is not a quantity",
+                               t->reserved_memory);
+        c->migration_tls = strcmp(t->migration_tls, "on") == 0;
+        if (!c->migration_tls && strcmp(t->migration_tls, "off") != 0)
+                return err_set(e, -EINVAL, "--migration-tls: \"%s\" is neither on nor off",
+                               t->migration_tls);
+        return parse_pools(c, t->pools, e);
 }
 
-static int read_flags(int argc, char **argv, struct agent_config *c, struct err *e)
-{
-        struct option options[countof(SETTINGS) + 2] = {{"help", no_argument, NULL, 'h'}};
-        int index, opt;
-
-        for (size_t i = 0; i < countof(SETTINGS); i++)
-                options[i + 1] =
-                        (struct option){SETTINGS[i].flag, required_argument, NULL, 256 + (int)i};
-        optind = 1;
-        opterr = 0;
-        while ((opt = getopt_long(argc, argv, "h", options, &index)) != -1) {
-                if (opt == 'h') {
-                        print_help();
-                        return 1;
-                }
-                if (opt < 256)
-                        return err_set(e, -EINVAL, "unknown flag %s", argv[optind - 1]);
-                int rc = apply(&SETTINGS[opt - 256], optarg, c, e);
-                if (rc)
-                        return rc;
+#define DEFAULTS                                                                                   \
+        {                                                                                          \
+                .node = "", .cpu_overcommit_percent = 100, .virt_type = "auto", .cpu_model = "",   \
+                .emulator = "", .libvirt_uri = "qemu:///system", .libvirt_run = "/run/libvirt",    \
+                .console_dir = "/var/log/libvirt/qemu", .peer_uri = "qemu+tls://%s/system",        \
+                .migration_address = "", .stop_grace_s = 30, .probe_deadline_ms = 3000,            \
+                .disk_deadline_s = 120, .health_port = 9403                                        \
         }
-        return optind < argc ? err_set(e, -EINVAL, "unexpected argument %s", argv[optind]) : 0;
+
+static int print_help(const struct option_row *rows, size_t n)
+{
+        autobuf struct buf b = buf_new(65536);
+
+        if (!options_help(&b, "drover-agent [FLAGS]", "Runs a hypervisor node's guests.", rows, n))
+                fputs(buf_str(&b), stdout);
+        return 1;
 }
 
 int agent_config_parse(int argc, char **argv, struct agent_config *out, struct err *e)
 {
-        struct agent_config c = {0};
-        int rc;
+        struct agent_config c = DEFAULTS;
+        struct texts t = {"default=/var/lib/drover", "512Mi", "on"};
+        const struct option_row rows[] = {
+                OPTION_TEXT("node", "NODE_NAME", "NAME", "of this node", &c.node),
+                OPTION_TEXT("pools", "POOLS", "NAME=PATH,...", "mounted storage pools", &t.pools),
+                OPTION_NUMBER("slots", "SLOTS", "N", "VMs at most, 0 for no bound", &c.slots, 0,
+                              100000),
+                OPTION_NUMBER("cpu-overcommit", "CPU_OVERCOMMIT", "PERCENT",
+                              "of the machine's CPUs for guests", &c.cpu_overcommit_percent, 1,
+                              10000),
+                OPTION_TEXT("reserved-memory", "RESERVED_MEMORY", "QUANTITY", "for the host itself",
+                            &t.reserved_memory),
+                OPTION_TEXT("virt-type", "VIRT_TYPE", "TYPE", "auto, kvm or qemu", &c.virt_type),
+                OPTION_TEXT("cpu-model", "CPU_MODEL", "MODEL",
+                            "of guests that ask for none (Nehalem, without KVM qemu64)",
+                            &c.cpu_model),
+                OPTION_TEXT("emulator", "EMULATOR", "PATH", "of QEMU, if not libvirt's choice",
+                            &c.emulator),
+                OPTION_TEXT("libvirt-uri", "LIBVIRT_URI", "URI", "of this node", &c.libvirt_uri),
+                OPTION_TEXT("libvirt-run", "LIBVIRT_RUN", "PATH", "libvirtd's run folder",
+                            &c.libvirt_run),
+                OPTION_TEXT("console-dir", "CONSOLE_DIR", "PATH", "for console logs, on the node",
+                            &c.console_dir),
+                OPTION_TEXT("peer-uri", "PEER_URI", "URI", "of a node's libvirtd, %s is its name",
+                            &c.peer_uri),
+                OPTION_TEXT("migration-address", "MIGRATION_ADDRESS", "IP",
+                            "to receive guests at, if not the Node's", &c.migration_address),
+                OPTION_TEXT("migration-tls", "MIGRATION_TLS", "on|off", "encrypt the memory stream",
+                            &t.migration_tls),
+                OPTION_NUMBER("stop-grace", "STOP_GRACE_SECONDS", "S",
+                              "from asking a guest to shut down to ending it", &c.stop_grace_s, 0,
+                              3600),
+                OPTION_NUMBER("probe-deadline", "PROBE_DEADLINE_MS", "MS", "of a mount's answer",
+                              &c.probe_deadline_ms, 10, 60000),
+                OPTION_NUMBER("disk-deadline", "DISK_DEADLINE_SECONDS", "S", "for making a disk",
+                              &c.disk_deadline_s, 1, 86400),
+                OPTION_NUMBER("health-port", "HEALTH_PORT", "PORT", "/healthz, /readyz, /metrics",
+                              &c.health_port, 0, 65535),
+                OPTION_TEXT("kubeconfig", NULL, "FILE", "outside of a pod", &c.kubeconfig),
+        };
+        int rc = options_parse(argc, argv, rows, countof(rows), NULL, e);
 
-        for (size_t i = 0; i < countof(SETTINGS); i++) {
-                const char *v = getenv(SETTINGS[i].env);
-                if (!v || !*v)
-                        v = SETTINGS[i].dflt;
-                if (v && (rc = apply(&SETTINGS[i], v, &c, e)))
-                        return rc;
-        }
-        if ((rc = read_flags(argc, argv, &c, e)))
-                return rc;
-        char *given = c.pools_text;
-        if ((rc = check(&c, e))) {
-                if (c.pools_text != given)
-                        free(c.pools_text);
+        if (rc > 0)
+                return print_help(rows, countof(rows));
+        if (!rc)
+                rc = check(&c, &t, e);
+        if (rc) {
+                agent_config_free(&c);
                 return rc;
         }
         *out = c;

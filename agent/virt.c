@@ -113,12 +113,15 @@ static void on_iteration(virConnectPtr conn, virDomainPtr dom, int iteration, vo
                 v->hooks.iteration(v->hooks.ctx, uuid, iteration);
 }
 
+/* Drivers that live inside of this process know neither keepalive nor a closed connection. */
 static int subscribe(struct virt *v, virConnectPtr c, struct err *e)
 {
-        if (virConnectSetKeepAlive(c, KEEPALIVE_S, KEEPALIVE_COUNT) < 0)
-                return virt_error(e, "keepalive");
-        if (virConnectRegisterCloseCallback(c, on_close, v, NULL) < 0)
-                return virt_error(e, "close callback");
+        if (virConnectSetKeepAlive(c, KEEPALIVE_S, KEEPALIVE_COUNT) < 0 ||
+            virConnectRegisterCloseCallback(c, on_close, v, NULL) < 0) {
+                if (virGetLastErrorCode() != VIR_ERR_NO_SUPPORT)
+                        return virt_error(e, "keepalive");
+                virResetLastError();
+        }
         v->lifecycle_id =
                 virConnectDomainEventRegisterAny(c, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                                  VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), v, NULL);

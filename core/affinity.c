@@ -56,11 +56,11 @@ bool requirement_matches(const struct requirement *r, const char *value)
         case OP_IN:
                 return value && strs_has(&r->values, value);
         case OP_NOT_IN:
-                return !value || !strs_has(&r->values, value);
+                return r->values.n && (!value || !strs_has(&r->values, value));
         case OP_EXISTS:
-                return value != NULL;
+                return !r->values.n && value;
         case OP_DOES_NOT_EXIST:
-                return value == NULL;
+                return !r->values.n && !value;
         case OP_GT:
         case OP_LT:
                 return compares(r, value);
@@ -69,10 +69,10 @@ bool requirement_matches(const struct requirement *r, const char *value)
         }
 }
 
-/* Of a node only metadata.name may stand in matchFields. */
-static bool field_matches(const struct requirement *r, const char *name)
+bool field_matches(const struct requirement *r, const char *name)
 {
-        return !strcmp(r->key, "metadata.name") && requirement_matches(r, name);
+        return !strcmp(r->key, "metadata.name") && (r->op == OP_IN || r->op == OP_NOT_IN) &&
+               r->values.n == 1 && requirement_matches(r, name);
 }
 
 static bool term_matches(const struct selector_term *t, const struct kvs *labels, const char *name)
@@ -225,8 +225,12 @@ bool label_selector_matches(const struct label_selector *s, const struct kvs *la
                 if (!have || strcmp(have, s->match_labels.v[i].value))
                         return false;
         }
-        for (size_t i = 0; i < s->exprs.n; i++)
-                if (!requirement_matches(&s->exprs.v[i], kvs_get(labels, s->exprs.v[i].key)))
+        for (size_t i = 0; i < s->exprs.n; i++) {
+                const struct requirement *r = &s->exprs.v[i];
+
+                if (r->op == OP_GT || r->op == OP_LT ||
+                    !requirement_matches(r, kvs_get(labels, r->key)))
                         return false;
+        }
         return true;
 }

@@ -1,7 +1,8 @@
 /*
  * Node selectors as kube-scheduler evaluates them (k8s.io/component-helpers nodeaffinity):
  * terms are ORed, the expressions and fields of a term ANDed; a term without any matches nothing;
- * NotIn and DoesNotExist match a node that lacks the label; Gt and Lt compare integers.
+ * NotIn and DoesNotExist match a node that lacks the label; Gt and Lt compare integers. What is
+ * malformed (an unknown operator, In without values, Exists with some) matches nothing.
  */
 #ifndef DROVER_CORE_AFFINITY_H
 #define DROVER_CORE_AFFINITY_H
@@ -35,6 +36,8 @@ enum selector_op selector_op_parse(const char *text);
 const char *selector_op_name(enum selector_op op);
 
 bool requirement_matches(const struct requirement *r, const char *value_or_null);
+/* Of matchFields: metadata.name In or NotIn one value. */
+bool field_matches(const struct requirement *r, const char *node_name);
 /* labels and name are the node's. present == false (no required affinity at all) matches all. */
 bool node_selector_matches(const struct node_selector *s, bool present, const struct kvs *labels,
                            const char *name);

@@ -1,6 +1,7 @@
 #include "core/placement.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,22 +15,22 @@ static const char *cpu_model(const struct vm *vm)
 
 /* --- the selector */
 
-static struct requirement in_values(const char *key, const char *const *value)
-{
-        return (struct requirement){.key = key,
-                                    .op = OP_IN,
-                                    .op_text = "In",
-                                    .values = {.v = (const char **)(uintptr_t)value, .n = 1}};
-}
-
+/* key In (value), once: several disks may be in one pool. */
 static int in_value(struct arena *a, const char *key, const char *value, struct requirements *to)
 {
-        const char **v = arena_array(a, 1, sizeof(*v));
+        const char **v;
 
-        if (!v || !key)
+        if (!key)
+                return -ENOMEM;
+        for (size_t i = 0; i < to->n; i++)
+                if (!strcmp(to->v[i].key, key) && !strcmp(to->v[i].values.v[0], value))
+                        return 0;
+        v = arena_array(a, 1, sizeof(*v));
+        if (!v)
                 return -ENOMEM;
         v[0] = value;
-        to->v[to->n++] = in_values(key, v);
+        to->v[to->n++] = (struct requirement){
+                .key = key, .op = OP_IN, .op_text = "In", .values = {.v = v, .n = 1}};
         return 0;
 }
 
@@ -91,29 +92,51 @@ int placement_selector(struct arena *a, const struct vm *vm, struct node_selecto
 struct judge {
         const struct vm *vm;
         const struct node *node;
+        bool running;
         char *message;
+        size_t len;
 };
 
-static bool refuse(struct judge *j, const char *fmt, const char *x, const char *y, const char *z)
-{
-        int n = snprintf(j->message, PLACEMENT_MESSAGE_MAX, "%s: ", j->node->meta.name);
+/* Appends; what does not fit is cut, and ends with "...". */
+static void say(struct judge *j, const char *fmt, ...) printf_like(2, 3);
 
-        if (n > 0 && n < PLACEMENT_MESSAGE_MAX) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-                snprintf(j->message + n, PLACEMENT_MESSAGE_MAX - (size_t)n, fmt, x, y, z);
-#pragma GCC diagnostic pop
+static void say(struct judge *j, const char *fmt, ...)
+{
+        size_t room = PLACEMENT_MESSAGE_MAX - j->len;
+        va_list ap;
+        int n;
+
+        va_start(ap, fmt);
+        n = vsnprintf(j->message + j->len, room, fmt, ap);
+        va_end(ap);
+        if (n < 0)
+                return;
+        if ((size_t)n < room) {
+                j->len += (size_t)n;
+                return;
         }
-        return false;
+        j->len = PLACEMENT_MESSAGE_MAX - 1;
+        memcpy(j->message + j->len - 3, "...", 4);
+}
+
+#define refuse(j, ...) (say(j, __VA_ARGS__), false)
+
+static void say_label(struct judge *j, const char *key)
+{
+        const char *have = kvs_get(&j->node->meta.labels, key);
+
+        if (have)
+                say(j, "label %s is \"%s\"", key, have);
+        else
+                say(j, "has no label %s", key);
 }
 
 static bool node_name(struct judge *j)
 {
         const char *want = j->vm->spec.placement.node_name;
 
-        if (!*want || !strcmp(want, j->node->meta.name))
-                return true;
-        return refuse(j, "spec.nodeName wants %s", want, "", "");
+        return !*want || !strcmp(want, j->node->meta.name) ||
+               refuse(j, "spec.nodeName wants %s", want);
 }
 
 static bool node_selector(struct judge *j)
@@ -123,25 +146,95 @@ static bool node_selector(struct judge *j)
         for (size_t i = 0; i < want->n; i++) {
                 const char *have = kvs_get(&j->node->meta.labels, want->v[i].key);
 
-                if (!have)
-                        return refuse(j, "has no label %s, spec.nodeSelector wants \"%s\"",
-                                      want->v[i].key, want->v[i].value, "");
-                if (strcmp(have, want->v[i].value))
-                        return refuse(j, "label %s is \"%s\", spec.nodeSelector wants \"%s\"",
-                                      want->v[i].key, have, want->v[i].value);
+                if (have && !strcmp(have, want->v[i].value))
+                        continue;
+                say_label(j, want->v[i].key);
+                return refuse(j, ", spec.nodeSelector wants \"%s\"", want->v[i].value);
         }
         return true;
+}
+
+/* --- required node affinity: of several terms the one that fails least is told */
+
+static bool expr_holds(const struct judge *j, const struct requirement *r)
+{
+        return requirement_matches(r, kvs_get(&j->node->meta.labels, r->key));
+}
+
+static size_t failing(const struct judge *j, const struct selector_term *t,
+                      const struct requirement **first, bool *field)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < t->exprs.n; i++)
+                if (!expr_holds(j, &t->exprs.v[i]) && !n++) {
+                        *first = &t->exprs.v[i];
+                        *field = false;
+                }
+        for (size_t i = 0; i < t->fields.n; i++)
+                if (!field_matches(&t->fields.v[i], j->node->meta.name) && !n++) {
+                        *first = &t->fields.v[i];
+                        *field = true;
+                }
+        return n;
+}
+
+static void say_values(struct judge *j, const struct strs *values)
+{
+        for (size_t i = 0; i < values->n; i++)
+                say(j, "%s\"%s\"", i ? ", " : "", values->v[i]);
+}
+
+static void say_wish(struct judge *j, const struct requirement *r)
+{
+        static const char *const words[] = {
+                [OP_IN] = " one of ",    [OP_NOT_IN] = " none of ",     [OP_EXISTS] = " it",
+                [OP_GT] = " more than ", [OP_DOES_NOT_EXIST] = " none", [OP_LT] = " less than ",
+        };
+
+        if ((size_t)r->op >= countof(words)) {
+                say(j, " \"%s\", which is no operator", r->op_text);
+                return;
+        }
+        say(j, "%s", r->op == OP_IN && r->values.n == 1 ? " " : words[r->op]);
+        say_values(j, &r->values);
 }
 
 static bool node_affinity(struct judge *j)
 {
         const struct placement *p = &j->vm->spec.placement;
+        const struct requirement *nearest = NULL;
+        bool nearest_field = false;
+        size_t least = SIZE_MAX;
 
         if (node_selector_matches(&p->required, p->has_required, &j->node->meta.labels,
                                   j->node->meta.name))
                 return true;
-        return refuse(j, "no term of spec.affinity.nodeAffinity matches its labels", "", "", "");
+        for (size_t i = 0; i < p->required.n; i++) {
+                const struct requirement *first = NULL;
+                bool field = false;
+                size_t n = failing(j, &p->required.v[i], &first, &field);
+
+                if (!n || n >= least) /* none fails in a term without any, which matches nothing */
+                        continue;
+                least = n;
+                nearest = first;
+                nearest_field = field;
+        }
+        if (!nearest)
+                return refuse(j, "spec.affinity.nodeAffinity has no term that matches any node");
+        if (nearest_field)
+                say(j, "the node's name is \"%s\"", j->node->meta.name);
+        else
+                say_label(j, nearest->key);
+        say(j, ", spec.affinity.nodeAffinity wants");
+        say_wish(j, nearest);
+        if (p->required.n > 1)
+                say(j, " (the nearest of %zu terms)", p->required.n);
+        return false;
 }
+
+/* --- what the node must be able to do */
 
 static bool is_true(const struct judge *j, const char *label)
 {
@@ -152,27 +245,28 @@ static bool is_true(const struct judge *j, const char *label)
 
 static bool hypervisor(struct judge *j)
 {
-        if (is_true(j, DROVER_HYPERVISOR_LABEL))
-                return true;
-        return refuse(j, "is no hypervisor (label %s is not \"true\")", DROVER_HYPERVISOR_LABEL, "",
-                      "");
+        return is_true(j, DROVER_HYPERVISOR_LABEL) ||
+               refuse(j, "is no hypervisor (label %s is not \"true\")", DROVER_HYPERVISOR_LABEL);
 }
 
-static bool has_label(struct judge *j, const char *prefix, const char *name)
+static bool has_label(const struct judge *j, const char *prefix, const char *name)
 {
-        char label[PLACEMENT_MESSAGE_MAX];
+        const struct kvs *labels = &j->node->meta.labels;
+        size_t len = strlen(prefix);
 
-        snprintf(label, sizeof(label), "%s%s", prefix, name);
-        return is_true(j, label);
+        for (size_t i = 0; i < labels->n; i++)
+                if (!strncmp(labels->v[i].key, prefix, len) &&
+                    !strcmp(labels->v[i].key + len, name))
+                        return !strcmp(labels->v[i].value, TRUE_LABEL);
+        return false;
 }
 
 static bool cpu(struct judge *j)
 {
         const char *model = cpu_model(j->vm);
 
-        if (!*model || has_label(j, DROVER_CPU_LABEL_PREFIX, model))
-                return true;
-        return refuse(j, "cannot run CPU model %s", model, "", "");
+        return !*model || has_label(j, DROVER_CPU_LABEL_PREFIX, model) ||
+               refuse(j, "cannot run CPU model %s", model);
 }
 
 static bool pools(struct judge *j)
@@ -182,7 +276,7 @@ static bool pools(struct judge *j)
 
                 if (d->kind != DISK_PVC && !has_label(j, DROVER_POOL_LABEL_PREFIX, d->pool))
                         return refuse(j, "has no storage pool %s, which disk %s is in", d->pool,
-                                      d->name, "");
+                                      d->name);
         }
         return true;
 }
@@ -198,29 +292,32 @@ bool toleration_tolerates(const struct toleration *t, const struct taint *taint)
         return *t->key && (!*t->op || !strcmp(t->op, "Equal")) && !strcmp(t->value, taint->value);
 }
 
+static bool tolerated(const struct vm *vm, const struct taint *taint)
+{
+        const struct tolerations *all = &vm->spec.placement.tolerations;
+
+        for (size_t i = 0; i < all->n; i++)
+                if (toleration_tolerates(&all->v[i], taint))
+                        return true;
+        return false;
+}
+
 static bool taints(struct judge *j, const char *effect)
 {
-        const struct tolerations *all = &j->vm->spec.placement.tolerations;
-
         for (size_t i = 0; i < j->node->ntaints; i++) {
-                const struct taint *taint = &j->node->taints[i];
-                size_t k = 0;
+                const struct taint *t = &j->node->taints[i];
 
-                if (strcmp(taint->effect, effect) != 0)
-                        continue;
-                while (k < all->n && !toleration_tolerates(&all->v[k], taint))
-                        k++;
-                if (k == all->n)
-                        return refuse(j, "taint %s=%s:%s is not tolerated", taint->key,
-                                      taint->value, effect);
+                if (!strcmp(t->effect, effect) && !tolerated(j->vm, t))
+                        return refuse(j, "taint %s%s%s:%s is not tolerated", t->key,
+                                      *t->value ? "=" : "", t->value, effect);
         }
         return true;
 }
 
 /*
- * A NoExecute taint that Kubernetes itself puts on a node that it cannot reach is no reason to
- * move: the guest may run there unharmed, nobody could copy it away, and what is to be done with a
- * lost node is decided by fencing.
+ * A node that Kubernetes cannot reach is no reason to move, whatever its taints: the guest may run
+ * there unharmed, nobody could copy it away, and what is to be done with a lost node is decided by
+ * fencing. It is no place for a guest that does not run there yet.
  */
 static bool lost(const struct node *node)
 {
@@ -233,7 +330,7 @@ static bool lost(const struct node *node)
 
 static bool no_execute(struct judge *j)
 {
-        return lost(j->node) || taints(j, "NoExecute");
+        return (j->running && lost(j->node)) || taints(j, "NoExecute");
 }
 
 static bool no_schedule(struct judge *j)
@@ -241,9 +338,12 @@ static bool no_schedule(struct judge *j)
         return taints(j, "NoSchedule");
 }
 
+/* Also the taint that Kubernetes gives to such a node is this rule's, for it says more. */
 static bool cordoned(struct judge *j)
 {
-        return !j->node->unschedulable || refuse(j, "is cordoned", "", "", "");
+        static const struct taint taint = {"node.kubernetes.io/unschedulable", "", "NoSchedule"};
+
+        return !j->node->unschedulable || tolerated(j->vm, &taint) || refuse(j, "is cordoned");
 }
 
 static const struct {
@@ -258,19 +358,23 @@ static const struct {
         {PLACE_CPU_MODEL, cpu, true},
         {PLACE_POOL, pools, true},
         {PLACE_NO_EXECUTE, no_execute, true},
-        {PLACE_NO_SCHEDULE, no_schedule, false},
         {PLACE_CORDONED, cordoned, false},
+        {PLACE_NO_SCHEDULE, no_schedule, false},
 };
 
 enum placement_rule placement_check(const struct vm *vm, const struct node *node, bool running,
                                     char message[PLACEMENT_MESSAGE_MAX])
 {
-        struct judge j = {.vm = vm, .node = node, .message = message};
+        char text[PLACEMENT_MESSAGE_MAX];
+        struct judge j = {.vm = vm, .node = node, .running = running, .message = text};
 
-        message[0] = 0;
+        say(&j, "%s: ", node->meta.name);
         for (size_t i = 0; i < countof(rules); i++)
-                if ((rules[i].binds_running || !running) && !rules[i].holds(&j))
+                if ((rules[i].binds_running || !running) && !rules[i].holds(&j)) {
+                        memcpy(message, text, j.len + 1);
                         return rules[i].rule;
+                }
+        message[0] = 0;
         return PLACE_OK;
 }
 

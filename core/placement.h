@@ -13,15 +13,15 @@ enum placement_rule {
         PLACE_NODE_NAME,
         PLACE_NODE_SELECTOR,
         PLACE_NODE_AFFINITY,
-        PLACE_HYPERVISOR, /* node lacks drover.dev/hypervisor=true */
-        PLACE_CPU_MODEL,  /* node lacks cpu-model.drover.dev/MODEL=true */
-        PLACE_POOL,       /* node lacks pool.drover.dev/POOL=true */
-        PLACE_NO_EXECUTE, /* a NoExecute taint is not tolerated */
-        PLACE_POD_AFFINITY,
+        PLACE_HYPERVISOR,   /* node lacks drover.dev/hypervisor=true */
+        PLACE_CPU_MODEL,    /* node lacks cpu-model.drover.dev/MODEL=true */
+        PLACE_POOL,         /* node lacks pool.drover.dev/POOL=true */
+        PLACE_NO_EXECUTE,   /* a NoExecute taint is not tolerated */
+        PLACE_POD_AFFINITY, /* these two need all pods: not judged by placement_check */
         PLACE_POD_ANTI_AFFINITY,
         /* the following bind new placements only, never a running VM */
-        PLACE_NO_SCHEDULE,
-        PLACE_CORDONED
+        PLACE_CORDONED,
+        PLACE_NO_SCHEDULE
 };
 #define PLACEMENT_MESSAGE_MAX 256
 
@@ -34,8 +34,8 @@ int placement_selector(struct arena *a, const struct vm *vm, struct node_selecto
 
 /*
  * The first rule by which the node does not suit the VM (PLACE_OK: it suits), with a sentence that
- * names the node, in message. running: judge a VM that already runs there; else also the last two
- * rules. Pod (anti-)affinity is judged by placement_pod_rule.
+ * names the node and the rule in message ("" when it suits). running: judge a VM that already runs
+ * there; else also the last two rules.
  */
 enum placement_rule placement_check(const struct vm *vm, const struct node *node, bool running,
                                     char message[PLACEMENT_MESSAGE_MAX]);

@@ -365,15 +365,12 @@ static const struct {
 enum placement_rule placement_check(const struct vm *vm, const struct node *node, bool running,
                                     char message[PLACEMENT_MESSAGE_MAX])
 {
-        char text[PLACEMENT_MESSAGE_MAX];
-        struct judge j = {.vm = vm, .node = node, .running = running, .message = text};
+        struct judge j = {.vm = vm, .node = node, .running = running, .message = message};
 
         say(&j, "%s: ", node->meta.name);
         for (size_t i = 0; i < countof(rules); i++)
-                if ((rules[i].binds_running || !running) && !rules[i].holds(&j)) {
-                        memcpy(message, text, j.len + 1);
+                if ((rules[i].binds_running || !running) && !rules[i].holds(&j))
                         return rules[i].rule;
-                }
         message[0] = 0;
         return PLACE_OK;
 }

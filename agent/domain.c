@@ -232,6 +232,18 @@ int domain_destroy(virConnectPtr c, const char *uuid, struct err *e)
         return rc ? rc : destroy(dom, e);
 }
 
+/* With all that libvirt keeps beside the definition, as far as this libvirt knows of it. */
+static int undefine(virDomainPtr dom)
+{
+        static const unsigned BASIC =
+                VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
+
+        if (virDomainUndefineFlags(dom, BASIC | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA) == 0)
+                return 0;
+        return virGetLastErrorCode() == VIR_ERR_INVALID_ARG ? virDomainUndefineFlags(dom, BASIC)
+                                                            : -1;
+}
+
 int domain_remove(virConnectPtr c, const char *uuid, struct err *e)
 {
         autodomain virDomainPtr dom = NULL;
@@ -242,10 +254,7 @@ int domain_remove(virConnectPtr c, const char *uuid, struct err *e)
         rc = destroy(dom, e);
         if (rc)
                 return rc;
-        if (virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
-                                                VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
-                                                VIR_DOMAIN_UNDEFINE_NVRAM |
-                                                VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA) == 0)
+        if (undefine(dom) == 0)
                 return 0;
         rc = virt_error(e, "undefine");
         return rc == -ENOENT || virDomainIsPersistent(dom) != 1

@@ -22,6 +22,10 @@ struct kube_client;
 /* cfg is copied. userAgent is the component's name. */
 must_check int kube_client_new(const struct kube_config *cfg, const char *user_agent,
                                struct kube_client **out, struct err *e);
+/*
+ * Ends what is under way: callers that wait get -ECANCELED and are waited for; watches that run are
+ * stopped and freed, so their pointers are void afterwards. NULL is fine.
+ */
 void kube_client_free(struct kube_client *c);
 
 /* A resource: its path below the server and whether it is namespaced. Constant data. */
@@ -36,9 +40,11 @@ extern const struct kube_resource KUBE_PODS, KUBE_NODES, KUBE_EVENTS, KUBE_LEASE
 
 /*
  * Each call returns 0 or a negative errno mapped from the answer with e->http set: 404 -ENOENT,
- * 409 -EEXIST for a create and -EAGAIN (conflict: read again) for all else, 403 -EACCES,
- * 401 -EPERM, 422/400 -EINVAL, 410 -ESTALE, 429 and 5xx -EBUSY after bounded retries that honour
- * Retry-After, -ETIMEDOUT past the deadline (30 s), -ECONNREFUSED etc. when out of reach.
+ * 409 -EEXIST for a create (AlreadyExists) and -EAGAIN (conflict: read again) for all else, 403
+ * -EACCES, 401 -EPERM, 422/400 -EINVAL, 410 -ESTALE, 413 -E2BIG, 429 and 5xx -EBUSY after bounded
+ * retries that honour Retry-After (a create that got a 5xx without Retry-After may have been done
+ * and is not retried), -ETIMEDOUT past the deadline (30 s), -ECONNREFUSED etc. when out of reach,
+ * -EKEYREJECTED where TLS fails, -EBADMSG for an answer that is not JSON.
  * The Status message of the API server is in e->msg. *out (may be NULL) is owned by the caller.
  * ns is ignored for cluster-scoped resources. subresource may be NULL ("status", "eviction").
  */
@@ -90,7 +96,7 @@ struct kube_watch_config {
 struct kube_watch;
 must_check int kube_watch_start(struct kube_client *c, const struct kube_watch_config *cfg,
                                 struct kube_watch **out, struct err *e);
-/* Returns when no callback runs any more. NULL is fine. */
+/* Returns when no callback runs any more; not to be called from one. NULL is fine. */
 void kube_watch_stop(struct kube_watch *w);
 /* True once the first list was delivered whole. */
 bool kube_watch_synced(const struct kube_watch *w);

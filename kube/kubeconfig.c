@@ -67,6 +67,8 @@ static int pem(struct reader *r, const char *field, const char **out, struct err
         if (data) {
                 field = data_field;
                 rc = kube_base64_decode(data, &b);
+                if (rc == -ENOMEM)
+                        return no_memory(e);
                 if (rc < 0)
                         return wrong(r, e, field, rc == -EINVAL ? "is not base64" : "is too large");
         } else if (path && *path) {

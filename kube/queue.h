@@ -1,7 +1,8 @@
 /*
  * Work queue of keys, as in client-go's workqueue: a key is queued at most once, a key that is
  * added while it is being worked on is worked on again afterwards, delays and per-key exponential
- * backoff. Thread safe.
+ * backoff. Thread safe. A key that is longer than KUBE_KEY_MAX - 1, or for which there is no
+ * memory, is dropped: whoever must not lose one looks at everything again now and then.
  */
 #ifndef DROVER_KUBE_QUEUE_H
 #define DROVER_KUBE_QUEUE_H

@@ -1,6 +1,7 @@
 #include "kube/status.h"
 
 #include <errno.h>
+#include <string.h>
 
 int kube_status_code(int http, bool create)
 {
@@ -49,6 +50,9 @@ int kube_status_error(struct err *e, int http, bool create, const char *body, si
 
         if (json_parse(body, len, len, &status, NULL) < 0)
                 status = NULL;
+        /* A create meets this where a quota was being counted: the object is not there. */
+        if (code == -EEXIST && strcmp(json_str(status, "reason", ""), "Conflict") == 0)
+                code = -EAGAIN;
         return fill(e, code, http, status);
 }
 

@@ -1,5 +1,6 @@
 #include "kube/base64.h"
 #include "kube/config.h"
+#include "tests/unit/oom.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -321,6 +322,33 @@ static void base64(void **state)
         assert_int_equal(kube_base64_decode("Zm9v", &small), -E2BIG);
 }
 
+static void without_memory(void **state)
+{
+        put("tok", "from-a-file\n");
+        const char *path =
+                put("config", FILE_WITH(SERVER "    certificate-authority-data: " PEM_B64 "\n",
+                                        "    client-certificate-data: " PEM_B64 "\n"
+                                        "    client-key-data: " PEM_B64 "\n    tokenFile: tok\n"));
+        unsigned long n = 1;
+
+        (void)state;
+        for (;; n++) {
+                struct kube_config cfg = {.ns = "untouched"};
+                struct err e = {0};
+
+                oom_arm(n);
+                int rc = kube_config_file(path, NULL, &cfg, &e);
+                if (!oom_disarm()) {
+                        assert_int_equal(rc, 0);
+                        kube_config_free(&cfg);
+                        break;
+                }
+                assert_int_equal(rc, -ENOMEM);
+                assert_string_equal(cfg.ns, "untouched");
+        }
+        assert_true(n > 5);
+}
+
 static int set_up(void **state)
 {
         (void)state;
@@ -339,10 +367,15 @@ static int tear_down(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(whole),      cmocka_unit_test(files_beside_it),
-                cmocka_unit_test(as_json),    cmocka_unit_test(bad_ones_name_the_field),
-                cmocka_unit_test(in_cluster), cmocka_unit_test(in_cluster_with_something_missing),
-                cmocka_unit_test(which_one),  cmocka_unit_test(base64),
+                cmocka_unit_test(whole),
+                cmocka_unit_test(files_beside_it),
+                cmocka_unit_test(as_json),
+                cmocka_unit_test(bad_ones_name_the_field),
+                cmocka_unit_test(in_cluster),
+                cmocka_unit_test(in_cluster_with_something_missing),
+                cmocka_unit_test(which_one),
+                cmocka_unit_test(base64),
+                cmocka_unit_test(without_memory),
         };
         return cmocka_run_group_tests_name("kube_config", tests, set_up, tear_down);
 }

@@ -1,5 +1,6 @@
 #include "kube/event.h"
 #include "tests/fake/objects.h"
+#include "tests/unit/oom.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -128,6 +129,20 @@ static void failures_are_returned(void **state)
         assert_int_equal(record(&vm, "Migrated", "to node-2"), 0);
 }
 
+static void without_memory(void **state)
+{
+        (void)state;
+        for (unsigned long n = 1;; n++) {
+                oom_arm(n);
+                int rc = record(&vm, "Migrated", "to node-2"); /* made once, counted later */
+                if (!oom_disarm()) {
+                        assert_int_equal(rc, 0);
+                        break;
+                }
+                assert_int_equal(rc, -ENOMEM);
+        }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -138,6 +153,7 @@ int main(void)
                 T(cluster_scoped_ones_go_to_default),
                 T(long_ones_are_cut),
                 T(failures_are_returned),
+                T(without_memory),
         };
         return cmocka_run_group_tests_name("kube_event", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "base/mono.h"
 #include "kube/io.h"
 #include "tests/fake/apiserver.h"
+#include "tests/unit/oom.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -167,6 +168,11 @@ static const struct {
         {"get", {404, "", STATUS("pods p not found"), 0}, -ENOENT, 1, "pods p not found"},
         {"delete", {404, "", STATUS("gone"), 0}, 0, 1, ""},
         {"create", {409, "", STATUS("already exists"), 0}, -EEXIST, 1, "already exists"},
+        {"create",
+         {409, "", "{\"reason\":\"Conflict\",\"message\":\"quota\"}", 0},
+         -EAGAIN,
+         1,
+         "quota"},
         {"patch", {409, "", STATUS("modified"), 0}, -EAGAIN, 1, "modified"},
         {"update", {409, "", STATUS("modified"), 0}, -EAGAIN, 1, "modified"},
         {"delete", {409, "", STATUS("uid"), 0}, -EAGAIN, 1, "uid"},
@@ -524,6 +530,47 @@ static void ended_in_the_middle(void **state)
         assert_int_equal(rc, -ECANCELED);
 }
 
+/* Each allocation of the calling thread failed in turn; the I/O thread goes on. */
+static void without_memory(void **state)
+{
+        struct kube_config cfg = {.server = "http://127.0.0.1:1", .ns = "n", .token = "t"};
+        unsigned long n = 1;
+
+        (void)state;
+        begin(record, NULL);
+        for (;; n++) {
+                autojson struct json *o = json_new_object();
+                struct json *out = NULL;
+                struct err e = {0};
+
+                oom_arm(n);
+                int rc = kube_patch(client, &KUBE_PODS, "n", "p", "status", o, &out, &e);
+                if (!oom_disarm()) {
+                        assert_int_equal(rc, 0);
+                        json_free(out);
+                        break;
+                }
+                assert_int_equal(rc, -ENOMEM);
+                assert_int_equal(e.code, -ENOMEM);
+                assert_null(out);
+        }
+        assert_true(n > 2);
+        for (n = 1;; n++) {
+                struct kube_client *c = NULL;
+                struct err e;
+
+                oom_arm(n);
+                int rc = kube_client_new(&cfg, "x", &c, &e);
+                if (!oom_disarm()) {
+                        kube_client_free(c);
+                        break;
+                }
+                assert_int_equal(rc, -ENOMEM);
+                assert_null(c);
+        }
+        assert_true(n > 2);
+}
+
 static void ended_between_attempts(void **state)
 {
         struct reply r = {503, "Retry-After: 2\r\n", STATUS("not yet"), 0};
@@ -562,6 +609,7 @@ int main(void)
                 T(bad_lists),
                 T(ended_in_the_middle),
                 T(ended_between_attempts),
+                T(without_memory),
         };
         return cmocka_run_group_tests_name("kube_request", tests, NULL, NULL);
 }

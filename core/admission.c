@@ -1,29 +1,17 @@
-#include "core/admission.h"
+#include "core/admission_rules.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define CORES_MAX 512
-#define HOSTNAME  "kubernetes.io/hostname"
-#define REQUIRED_PATH                                                                              \
-        "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."               \
-        "nodeSelectorTerms"
+#define CORES_MAX     512
+#define BRIDGE_MAX    15 /* a network interface's name in Linux */
+#define DOWNTIME_MAX  60000
+#define BANDWIDTH_MAX 1048576
+#define TIMEOUT_MAX   86400
 
-struct check {
-        struct arena *a;
-        const struct admission_facts *f;
-        const struct vm *vm;
-        struct admission_report *out;
-        enum admission_rule rule;
-};
-
-static const char *text(struct check *c, const char *fmt, ...) printf_like(2, 3);
-
-static const char *text(struct check *c, const char *fmt, ...)
+const char *admit_text(struct admit *c, const char *fmt, ...)
 {
         char buf[512];
         const char *copy;
@@ -38,355 +26,357 @@ static const char *text(struct check *c, const char *fmt, ...)
         return copy ? copy : "";
 }
 
-static void tell(struct check *c, const char *path, const char *message)
+void admit_tell(struct admit *c, const char *path, const char *message)
 {
         if (c->out->n < ADMISSION_PROBLEMS_MAX)
                 c->out->v[c->out->n++] = (struct admission_problem){c->rule, path, message};
 }
 
-/* A DNS label, as names inside a VM are. */
-static bool is_label(const char *s)
+void admit_warn(struct admit *c, const char *message)
 {
-        size_t len = strlen(s);
-
-        if (!len || len > 63 || s[0] == '-' || s[len - 1] == '-')
-                return false;
-        for (; *s; s++)
-                if (!islower((unsigned char)*s) && !isdigit((unsigned char)*s) && *s != '-')
-                        return false;
-        return true;
+        if (c->out->nwarnings < ADMISSION_WARNINGS_MAX)
+                c->out->warnings[c->out->nwarnings++] = message;
 }
 
-static void name(struct check *c)
+bool admission_exempt(const char *ns)
+{
+        return !strcmp(ns, "kube-system") || !strcmp(ns, DROVER_NAMESPACE);
+}
+
+/* Its pods would get no affinity, for the webhook must not stand in the way of the cluster's own.
+ */
+static void namespaces(struct admit *c)
+{
+        if (admission_exempt(c->vm->meta.ns))
+                admit_tell(c, "metadata.namespace",
+                           admit_text(c, "there can be no virtual machines in %s", c->vm->meta.ns));
+}
+
+static void name(struct admit *c)
 {
         if (strlen(c->vm->meta.name) > ADMISSION_NAME_MAX)
-                tell(c, "metadata.name",
-                     text(c, "longer than %d characters, which the names of its pods need",
-                          ADMISSION_NAME_MAX));
+                admit_tell(c, "metadata.name",
+                           admit_text(c,
+                                      "longer than %d characters, which the names of its pods need",
+                                      ADMISSION_NAME_MAX));
 }
 
-static void run_strategy(struct check *c)
+static void run_strategy(struct admit *c)
 {
         if (c->vm->spec.run == RUN_BAD)
-                tell(c, "spec.runStrategy",
-                     text(c, "\"%s\" is none of Always, RerunOnFailure, Halted",
-                          c->vm->spec.run_text));
+                admit_tell(c, "spec.runStrategy",
+                           admit_text(c, "\"%s\" is none of Always, RerunOnFailure, Halted",
+                                      c->vm->spec.run_text));
 }
 
-static void cores(struct check *c)
+/* --- the machine */
+
+static void cores(struct admit *c)
 {
-        if (c->vm->spec.shape.cores < 1 || c->vm->spec.shape.cores > CORES_MAX)
-                tell(c, "spec.cpu.cores",
-                     text(c, "%lld is not between 1 and %d", (long long)c->vm->spec.shape.cores,
-                          CORES_MAX));
+        int64_t n = c->vm->spec.shape.cores;
+
+        if (n < 1 || n > CORES_MAX)
+                admit_tell(c, "spec.cpu.cores",
+                           admit_text(c, "%lld is not between 1 and %d", (long long)n, CORES_MAX));
 }
 
-static void memory(struct check *c)
+/* It becomes the key of a node's label. */
+static void cpu_model(struct admit *c)
+{
+        const char *model = c->vm->spec.shape.cpu_model;
+
+        if (*model && !is_label_name(model))
+                admit_tell(c, "spec.cpu.model", admit_text(c, "\"%s\" is no CPU model", model));
+}
+
+static void memory(struct admit *c)
 {
         if (c->vm->spec.shape.memory < ADMISSION_MEMORY_MIN)
-                tell(c, "spec.memory.guest", "must be at least 16Mi");
+                admit_tell(c, "spec.memory.guest", "must be at least 16Mi");
 }
 
-static void huge_pages(struct check *c)
+static void huge_pages(struct admit *c)
 {
         const char *kind = c->vm->spec.shape.huge_pages;
         int64_t size = !strcmp(kind, "2Mi") ? 2 << 20 : !strcmp(kind, "1Gi") ? 1 << 30 : 0;
 
         if (*kind && !size)
-                tell(c, "spec.memory.hugePages", text(c, "\"%s\" is neither 2Mi nor 1Gi", kind));
+                admit_tell(c, "spec.memory.hugePages",
+                           admit_text(c, "\"%s\" is neither 2Mi nor 1Gi", kind));
         else if (size && c->vm->spec.shape.memory % size)
-                tell(c, "spec.memory.guest",
-                     text(c, "is no multiple of the huge pages of %s", kind));
+                admit_tell(c, "spec.memory.guest",
+                           admit_text(c, "is no multiple of the huge pages of %s", kind));
 }
 
-static void disk_names(struct check *c)
-{
-        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
-                const char *own = c->vm->spec.disks[i].name;
-                const char *path = text(c, "spec.disks[%zu].name", i);
+/* --- disks and networks */
 
-                if (!is_label(own))
-                        tell(c, path,
-                             text(c, "\"%s\" is no name of lower-case letters, digits and -", own));
-                for (size_t k = 0; k < i; k++)
-                        if (!strcmp(c->vm->spec.disks[k].name, own))
-                                tell(c, path,
-                                     text(c, "Duplicate value: \"%s\" is the name of disk %zu too",
-                                          own, k));
+static const char *disk_name(const struct vm *vm, size_t i)
+{
+        return vm->spec.disks[i].name;
+}
+
+static const char *network_name(const struct vm *vm, size_t i)
+{
+        return vm->spec.networks[i].name;
+}
+
+static void check_names(struct admit *c, const char *list, size_t n,
+                        const char *(*of)(const struct vm *vm, size_t i))
+{
+        for (size_t i = 0; i < n; i++) {
+                const char *own = of(c->vm, i);
+                const char *path = admit_text(c, "spec.%s[%zu].name", list, i);
+                size_t k = 0;
+
+                if (!is_dns_label(own))
+                        admit_tell(c, path,
+                                   admit_text(c,
+                                              "\"%s\" is no name of lower-case letters, digits "
+                                              "and -",
+                                              own));
+                while (k < i && strcmp(of(c->vm, k), own) != 0)
+                        k++;
+                if (k < i)
+                        admit_tell(c, path,
+                                   admit_text(c,
+                                              "Duplicate value: \"%s\" is the name of spec.%s[%zu] "
+                                              "too",
+                                              own, list, k));
         }
 }
 
-static void disk_sources(struct check *c)
+static void disk_names(struct admit *c)
 {
-        for (size_t i = 0; i < c->vm->spec.ndisks; i++)
-                if (c->vm->spec.disks[i].kind == DISK_BAD)
-                        tell(c, text(c, "spec.disks[%zu]", i),
-                             "must have exactly one of image, blank, persistentVolumeClaim");
+        check_names(c, "disks", c->vm->spec.ndisks, disk_name);
 }
 
-static void disk_sizes(struct check *c)
+static void network_names(struct admit *c)
+{
+        check_names(c, "networks", c->vm->spec.nnetworks, network_name);
+}
+
+static void disk_sources(struct admit *c)
+{
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &c->vm->spec.disks[i];
+
+                if (d->kind == DISK_BAD)
+                        admit_tell(c, admit_text(c, "spec.disks[%zu]", i),
+                                   "must have exactly one of image, blank, persistentVolumeClaim");
+                else if (d->kind == DISK_IMAGE && !is_dns_subdomain(d->image))
+                        admit_tell(c, admit_text(c, "spec.disks[%zu].image.name", i),
+                                   admit_text(c, "\"%s\" is no name of an image", d->image));
+                else if (d->kind == DISK_PVC && !is_dns_subdomain(d->claim))
+                        admit_tell(
+                                c,
+                                admit_text(c, "spec.disks[%zu].persistentVolumeClaim.claimName", i),
+                                admit_text(c, "\"%s\" is no name of a claim", d->claim));
+        }
+}
+
+static void disk_sizes(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
                 const struct vm_disk *d = &c->vm->spec.disks[i];
 
                 if (d->kind == DISK_BLANK && d->size <= 0)
-                        tell(c, text(c, "spec.disks[%zu].blank.size", i), "must be more than zero");
+                        admit_tell(c, admit_text(c, "spec.disks[%zu].blank.size", i),
+                                   "must be more than zero");
                 if (d->kind == DISK_IMAGE && d->size < 0)
-                        tell(c, text(c, "spec.disks[%zu].image.size", i), "must not be negative");
+                        admit_tell(c, admit_text(c, "spec.disks[%zu].image.size", i),
+                                   "must not be negative");
         }
 }
 
-static const struct vm_disk *old_disk(const struct vm *old, const char *own)
+/* It becomes the key of a node's label. */
+static void disk_pools(struct admit *c)
 {
-        for (size_t i = 0; old && i < old->spec.ndisks; i++)
-                if (!strcmp(old->spec.disks[i].name, own))
-                        return &old->spec.disks[i];
-        return NULL;
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++)
+                if (!is_dns_label(c->vm->spec.disks[i].pool))
+                        admit_tell(c, admit_text(c, "spec.disks[%zu].pool", i),
+                                   admit_text(c, "\"%s\" is no name of a pool",
+                                              c->vm->spec.disks[i].pool));
 }
 
 /* An image may go once its disk is made, so only a new disk must find it. */
-static void disk_images(struct check *c)
+static void disk_images(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
                 const struct vm_disk *d = &c->vm->spec.disks[i];
 
-                if (d->kind == DISK_IMAGE && !old_disk(c->f->old, d->name) &&
-                    !c->f->image(c->f->ctx, d->image))
-                        tell(c, text(c, "spec.disks[%zu].image.name", i),
-                             text(c, "there is no VirtualMachineImage \"%s\" in namespace %s",
-                                  d->image, c->vm->meta.ns));
+                if (d->kind == DISK_IMAGE && is_dns_subdomain(d->image) &&
+                    !admit_old_disk(c, d->name) && !c->f->image(c->f->ctx, d->image))
+                        admit_tell(c, admit_text(c, "spec.disks[%zu].image.name", i),
+                                   admit_text(c,
+                                              "there is no VirtualMachineImage \"%s\" in namespace "
+                                              "%s",
+                                              d->image, c->vm->meta.ns));
         }
 }
 
-static void disk_changes(struct check *c)
+static bool is_bridge(const char *s)
 {
-        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
-                const struct vm_disk *d = &c->vm->spec.disks[i];
-                const struct vm_disk *was = old_disk(c->f->old, d->name);
+        size_t len = strlen(s);
 
-                if (was && (was->kind != d->kind || strcmp(was->image, d->image) != 0 ||
-                            strcmp(was->claim, d->claim) != 0 || strcmp(was->pool, d->pool) != 0))
-                        tell(c, text(c, "spec.disks[%zu]", i),
-                             text(c,
-                                  "the source of disk %s cannot change: its contents exist already",
-                                  d->name));
-        }
+        return is_label_name(s) && len <= BRIDGE_MAX;
 }
 
-static void network_names(struct check *c)
+static void bridges(struct admit *c)
 {
+        for (size_t i = 0; i < c->vm->spec.nnetworks; i++)
+                if (!is_bridge(c->vm->spec.networks[i].bridge))
+                        admit_tell(c, admit_text(c, "spec.networks[%zu].bridge", i),
+                                   admit_text(c,
+                                              "\"%s\" is no name of a bridge (at most %d "
+                                              "characters)",
+                                              c->vm->spec.networks[i].bridge, BRIDGE_MAX));
+}
+
+static void network_models(struct admit *c)
+{
+        static const char *const models[] = {"virtio", "e1000", "e1000e", "rtl8139"};
+
         for (size_t i = 0; i < c->vm->spec.nnetworks; i++) {
-                const char *own = c->vm->spec.networks[i].name;
-                const char *path = text(c, "spec.networks[%zu].name", i);
+                const char *model = c->vm->spec.networks[i].model;
+                size_t k = 0;
 
-                if (!is_label(own))
-                        tell(c, path,
-                             text(c, "\"%s\" is no name of lower-case letters, digits and -", own));
-                for (size_t k = 0; k < i; k++)
-                        if (!strcmp(c->vm->spec.networks[k].name, own))
-                                tell(c, path,
-                                     text(c,
-                                          "Duplicate value: \"%s\" is the name of network %zu too",
-                                          own, k));
+                while (k < countof(models) && strcmp(model, models[k]) != 0)
+                        k++;
+                if (k == countof(models))
+                        admit_tell(c, admit_text(c, "spec.networks[%zu].model", i),
+                                   admit_text(c, "\"%s\" is none of virtio, e1000, e1000e, rtl8139",
+                                              model));
         }
 }
 
-/* Six pairs of hexadecimal digits, not a group address. */
-static bool is_mac(const char *s)
-{
-        for (int i = 0; i < 17; i++)
-                if (i % 3 == 2 ? s[i] != ':' : !isxdigit((unsigned char)s[i]))
-                        return false;
-        return !s[17] && !(strtoul((char[]){s[0], s[1], 0}, NULL, 16) & 1);
-}
-
-static void macs(struct check *c)
+static void macs(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.nnetworks; i++) {
                 const char *mac = c->vm->spec.networks[i].mac;
 
                 if (*mac && !is_mac(mac))
-                        tell(c, text(c, "spec.networks[%zu].mac", i),
-                             text(c, "\"%s\" is no unicast MAC address like 52:54:00:12:34:56",
-                                  mac));
+                        admit_tell(c, admit_text(c, "spec.networks[%zu].mac", i),
+                                   admit_text(c,
+                                              "\"%s\" is no unicast MAC address like "
+                                              "52:54:00:12:34:56",
+                                              mac));
         }
 }
 
-static void macs_twice(struct check *c)
+static void macs_twice(struct admit *c)
 {
-        for (size_t i = 0; i < c->vm->spec.nnetworks; i++)
-                for (size_t k = 0; k < i; k++)
-                        if (*c->vm->spec.networks[i].mac &&
-                            !strcasecmp(c->vm->spec.networks[i].mac, c->vm->spec.networks[k].mac))
-                                tell(c, text(c, "spec.networks[%zu].mac", i),
-                                     text(c, "Duplicate value: network %zu has it too", k));
-}
+        for (size_t i = 0; i < c->vm->spec.nnetworks; i++) {
+                const char *mac = c->vm->spec.networks[i].mac;
+                size_t k = 0;
 
-/* --- required node affinity */
-
-static bool whole_number(const char *s)
-{
-        char *end;
-
-        if (!*s || isspace((unsigned char)*s))
-                return false;
-        errno = 0;
-        strtoll(s, &end, 10);
-        return !errno && !*end;
-}
-
-static void requirement(struct check *c, const char *path, const struct requirement *r, bool field)
-{
-        if (!*r->key)
-                tell(c, text(c, "%s.key", path), "must not be empty");
-        if (field && strcmp(r->key, "metadata.name") != 0)
-                tell(c, text(c, "%s.key", path),
-                     text(c, "\"%s\": of a node only metadata.name can be matched", r->key));
-        switch (r->op) {
-        case OP_IN:
-        case OP_NOT_IN:
-                if (!r->values.n || (field && r->values.n != 1))
-                        tell(c, text(c, "%s.values", path),
-                             text(c, "operator %s needs %s", r->op_text,
-                                  field ? "exactly one value" : "values"));
-                break;
-        case OP_EXISTS:
-        case OP_DOES_NOT_EXIST:
-                if (r->values.n)
-                        tell(c, text(c, "%s.values", path),
-                             text(c, "operator %s takes no values", r->op_text));
-                break;
-        case OP_GT:
-        case OP_LT:
-                if (r->values.n != 1 || !whole_number(r->values.v[0]))
-                        tell(c, text(c, "%s.values", path),
-                             text(c, "operator %s needs one whole number, not \"%s\"", r->op_text,
-                                  r->values.n ? r->values.v[0] : ""));
-                break;
-        default:
-                tell(c, text(c, "%s.operator", path),
-                     text(c, "\"%s\" is none of In, NotIn, Exists, DoesNotExist, Gt, Lt",
-                          r->op_text));
+                while (k < i && strcasecmp(mac, c->vm->spec.networks[k].mac) != 0)
+                        k++;
+                if (*mac && k < i)
+                        admit_tell(c, admit_text(c, "spec.networks[%zu].mac", i),
+                                   admit_text(c, "Duplicate value: spec.networks[%zu] has %s too",
+                                              k, mac));
         }
 }
 
-static void requirements(struct check *c, size_t term, const char *kind,
-                         const struct requirements *all)
+/* --- what the guest is told */
+
+static void cloud_init(struct admit *c)
 {
-        for (size_t i = 0; i < all->n; i++)
-                requirement(c, text(c, REQUIRED_PATH "[%zu].%s[%zu]", term, kind, i), &all->v[i],
-                            !strcmp(kind, "matchFields"));
+        if (strlen(c->vm->spec.user_data) > ADMISSION_CLOUD_INIT_MAX)
+                admit_tell(c, "spec.cloudInit.userData",
+                           admit_text(c, "longer than %d bytes", ADMISSION_CLOUD_INIT_MAX));
+        if (strlen(c->vm->spec.network_data) > ADMISSION_CLOUD_INIT_MAX)
+                admit_tell(c, "spec.cloudInit.networkData",
+                           admit_text(c, "longer than %d bytes", ADMISSION_CLOUD_INIT_MAX));
 }
 
-static void affinity(struct check *c)
+static void ssh_keys(struct admit *c)
 {
-        const struct placement *p = &c->vm->spec.placement;
-
-        if (p->has_required && !p->required.n)
-                tell(c, REQUIRED_PATH, "must have at least one term: without any no node matches");
-        for (size_t i = 0; i < p->required.n; i++) {
-                requirements(c, i, "matchExpressions", &p->required.v[i].exprs);
-                requirements(c, i, "matchFields", &p->required.v[i].fields);
-        }
+        for (size_t i = 0; i < c->vm->spec.ssh_keys.n; i++)
+                if (!is_ssh_public_key(c->vm->spec.ssh_keys.v[i]))
+                        admit_tell(c, admit_text(c, "spec.sshKeys[%zu]", i),
+                                   "is no public key in one line like \"ssh-ed25519 AAAA... "
+                                   "name\"");
 }
 
-/* What can be judged of a node of which only the name is known: its fields and its host-name label.
- */
-static bool term_allows(const struct selector_term *t, const char *node)
+/* --- how it is moved */
+
+static void between(struct admit *c, const char *path, int64_t v, int64_t min, int64_t max)
 {
-        for (size_t i = 0; i < t->fields.n; i++)
-                if (!requirement_matches(&t->fields.v[i], node))
-                        return false;
-        for (size_t i = 0; i < t->exprs.n; i++)
-                if (!strcmp(t->exprs.v[i].key, HOSTNAME) &&
-                    !requirement_matches(&t->exprs.v[i], node))
-                        return false;
-        return true;
+        if (v < min || v > max)
+                admit_tell(c, path,
+                           admit_text(c, "%lld is not between %lld and %lld", (long long)v,
+                                      (long long)min, (long long)max));
 }
 
-static void node_name(struct check *c)
-{
-        const struct placement *p = &c->vm->spec.placement;
-        const char *host = kvs_get(&p->node_selector, HOSTNAME);
-        size_t i = 0;
-
-        if (!*p->node_name)
-                return;
-        if (host && strcmp(host, p->node_name) != 0)
-                tell(c, "spec.nodeSelector",
-                     text(c, "%s: %s contradicts spec.nodeName: %s", HOSTNAME, host, p->node_name));
-        while (i < p->required.n && !term_allows(&p->required.v[i], p->node_name))
-                i++;
-        if (p->required.n && i == p->required.n)
-                tell(c, REQUIRED_PATH,
-                     text(c, "every term contradicts spec.nodeName: %s", p->node_name));
-}
-
-static void migration(struct check *c)
+static void migration(struct admit *c)
 {
         const struct vm_migration_policy *m = &c->vm->spec.migration;
 
-        if (m->max_downtime_ms < 1 || m->max_downtime_ms > 2000000)
-                tell(c, "spec.migration.maxDowntimeMs", "is not between 1 and 2000000");
-        if (m->bandwidth_mibps < 0)
-                tell(c, "spec.migration.bandwidthMiBps", "must not be negative");
-        if (m->completion_timeout_s_per_gib < 1)
-                tell(c, "spec.migration.completionTimeoutSecondsPerGiB", "must be at least 1");
+        between(c, "spec.migration.maxDowntimeMs", m->max_downtime_ms, 1, DOWNTIME_MAX);
+        between(c, "spec.migration.bandwidthMiBps", m->bandwidth_mibps, 0, BANDWIDTH_MAX);
+        between(c, "spec.migration.completionTimeoutSecondsPerGiB", m->completion_timeout_s_per_gib,
+                1, TIMEOUT_MAX);
         if (m->handover == HANDOVER_BAD)
-                tell(c, "spec.migration.handover",
-                     text(c, "\"%s\" is neither Proven nor Fast", c->vm->spec.handover_text));
+                admit_tell(c, "spec.migration.handover",
+                           admit_text(c, "\"%s\" is neither Proven nor Fast",
+                                      c->vm->spec.handover_text));
+        else if (m->post_copy && m->handover != HANDOVER_FAST)
+                admit_tell(c, "spec.migration.postCopy", "needs handover: Fast");
 }
 
-static void eviction(struct check *c)
+static void eviction(struct admit *c)
 {
         if (c->vm->spec.eviction == EVICTION_BAD)
-                tell(c, "spec.evictionStrategy",
-                     text(c, "\"%s\" is neither LiveMigrate nor None", c->vm->spec.eviction_text));
-}
-
-static void ssh_keys(struct check *c)
-{
-        for (size_t i = 0; i < c->vm->spec.ssh_keys.n; i++) {
-                const char *key = c->vm->spec.ssh_keys.v[i];
-
-                if (!strchr(key, ' ') || strchr(key, '\n'))
-                        tell(c, text(c, "spec.sshKeys[%zu]", i),
-                             "is no public key in one line like \"ssh-ed25519 AAAA... name\"");
-        }
+                admit_tell(c, "spec.evictionStrategy",
+                           admit_text(c, "\"%s\" is neither LiveMigrate nor None",
+                                      c->vm->spec.eviction_text));
 }
 
 static const struct {
         enum admission_rule rule;
-        void (*check)(struct check *c);
+        void (*check)(struct admit *c);
 } rules[] = {
+        {ADMIT_NAMESPACE, namespaces},
         {ADMIT_NAME, name},
         {ADMIT_RUN_STRATEGY, run_strategy},
         {ADMIT_CORES, cores},
+        {ADMIT_CPU_MODEL, cpu_model},
         {ADMIT_MEMORY, memory},
         {ADMIT_HUGE_PAGES, huge_pages},
         {ADMIT_DISK_NAME, disk_names},
         {ADMIT_DISK_SOURCE, disk_sources},
         {ADMIT_DISK_SIZE, disk_sizes},
+        {ADMIT_DISK_POOL, disk_pools},
         {ADMIT_DISK_IMAGE, disk_images},
         {ADMIT_NETWORK_NAME, network_names},
+        {ADMIT_BRIDGE, bridges},
+        {ADMIT_NETWORK_MODEL, network_models},
         {ADMIT_MAC, macs},
         {ADMIT_MAC_TWICE, macs_twice},
-        {ADMIT_AFFINITY, affinity},
-        {ADMIT_NODE_NAME, node_name},
+        {ADMIT_CLOUD_INIT, cloud_init},
+        {ADMIT_SSH_KEY, ssh_keys},
+        {ADMIT_NODE_NAME, admit_node_name},
+        {ADMIT_NODE_SELECTOR, admit_node_selector},
+        {ADMIT_AFFINITY, admit_affinity},
+        {ADMIT_POD_AFFINITY, admit_pod_affinity},
+        {ADMIT_TOLERATION, admit_tolerations},
+        {ADMIT_CONTRADICTION, admit_contradiction},
+        {ADMIT_PRIORITY_CLASS, admit_priority_class},
         {ADMIT_MIGRATION, migration},
         {ADMIT_EVICTION, eviction},
-        {ADMIT_SSH_KEY, ssh_keys},
-        {ADMIT_DISK_CHANGED, disk_changes},
+        {ADMIT_DISK_CHANGED, admit_disk_changes},
 };
 _Static_assert(countof(rules) == ADMISSION_RULES - 1, "a row for each rule");
 
 void admission_check(struct arena *a, const struct admission_facts *f, struct admission_report *out)
 {
-        struct check c = {.a = a, .f = f, .vm = f->vm, .out = out};
+        struct admit c = {.a = a, .f = f, .vm = f->vm, .old = f->old, .out = out};
 
         *out = (struct admission_report){0};
         for (size_t i = 0; i < countof(rules); i++) {
                 c.rule = rules[i].rule;
                 rules[i].check(&c);
         }
+        admit_warnings(&c);
 }

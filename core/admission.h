@@ -2,6 +2,7 @@
  * Is a VirtualMachine's spec one that can be carried out? Numbered rules in one table; all that are
  * broken are told, each with the path of the field and the reason. The CRD's schema has checked
  * types and plain ranges before; these rules also stand alone, for a schema can be edited.
+ * Defaults are the schema's and the decoder's (api/vm.c).
  */
 #ifndef DROVER_CORE_ADMISSION_H
 #define DROVER_CORE_ADMISSION_H
@@ -11,30 +12,47 @@
 
 enum admission_rule {
         ADMIT_OK,
-        ADMIT_NAME, /* 1: longer than names of pods and migrations made of it allow */
+        ADMIT_NAMESPACE, /* 1: one whose pods the webhook never sees */
+        ADMIT_NAME,      /* longer than names of pods and migrations made of it allow */
         ADMIT_RUN_STRATEGY,
         ADMIT_CORES,
+        ADMIT_CPU_MODEL,
         ADMIT_MEMORY,
         ADMIT_HUGE_PAGES,
         ADMIT_DISK_NAME,
         ADMIT_DISK_SOURCE,
         ADMIT_DISK_SIZE,
+        ADMIT_DISK_POOL,
         ADMIT_DISK_IMAGE, /* names an image that is not there */
         ADMIT_NETWORK_NAME,
+        ADMIT_BRIDGE,
+        ADMIT_NETWORK_MODEL,
         ADMIT_MAC,
         ADMIT_MAC_TWICE,
+        ADMIT_CLOUD_INIT,
+        ADMIT_SSH_KEY,
+        ADMIT_NODE_NAME,
+        ADMIT_NODE_SELECTOR,
         ADMIT_AFFINITY,
-        ADMIT_NODE_NAME, /* contradicts nodeSelector or affinity */
+        ADMIT_POD_AFFINITY,
+        ADMIT_TOLERATION,
+        ADMIT_CONTRADICTION, /* nodeName against nodeSelector or affinity */
+        ADMIT_PRIORITY_CLASS,
         ADMIT_MIGRATION,
         ADMIT_EVICTION,
-        ADMIT_SSH_KEY,
-        ADMIT_DISK_CHANGED, /* an existing disk gets another source */
+        ADMIT_DISK_CHANGED, /* an existing disk gets another source or size */
         ADMISSION_RULES
 };
 
-#define ADMISSION_NAME_MAX     50
-#define ADMISSION_PROBLEMS_MAX 16
-#define ADMISSION_MEMORY_MIN   ((int64_t)16 << 20)
+#define ADMISSION_NAME_MAX       50
+#define ADMISSION_PROBLEMS_MAX   16
+#define ADMISSION_WARNINGS_MAX   8
+#define ADMISSION_MEMORY_MIN     ((int64_t)16 << 20)
+#define ADMISSION_TERMS_MAX      32
+#define ADMISSION_CLOUD_INIT_MAX 65536
+
+/* The kube-system and drover-system namespaces, whose pods no webhook of ours sees. */
+bool admission_exempt(const char *ns);
 
 struct admission_problem {
         enum admission_rule rule;
@@ -42,8 +60,10 @@ struct admission_problem {
 };
 struct admission_report {
         struct admission_problem v[ADMISSION_PROBLEMS_MAX];
-        size_t n; /* more than the maximum are not told */
-        int rc;   /* -ENOMEM when a text did not fit in memory */
+        size_t n;                                     /* more than the maximum are not told */
+        const char *warnings[ADMISSION_WARNINGS_MAX]; /* of what is allowed */
+        size_t nwarnings;
+        int rc; /* -ENOMEM when a text did not fit in memory: then the rest is worth nothing */
 };
 
 struct admission_facts {

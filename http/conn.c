@@ -5,6 +5,8 @@
  */
 #include "http/internal.h"
 
+#include <poll.h>
+
 static void set_deadline(struct conn *c, unsigned ms)
 {
         atomic_store_explicit(&c->deadline, mono_add_ms(mono_now(), ms).ns, memory_order_relaxed);
@@ -79,12 +81,36 @@ void conn_notify(void *cls, struct MHD_Connection *c, void **context,
                 closed(cls, *context);
 }
 
-/* The owning worker sees the end of the stream and closes; the lock keeps the descriptor ours. */
-void conns_cut_late(struct http_server *s, struct mono now)
+static bool peer_has_closed(int fd)
+{
+        struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+
+        return poll(&p, 1, 0) == 1;
+}
+
+/*
+ * The owning worker sees the end of the stream and closes; the lock keeps the descriptor ours.
+ * microhttpd overlooks an end that comes together with data, because it takes a short read for the
+ * last one: shutting down what the peer has shut down already makes it look again.
+ */
+void conns_tend(struct http_server *s, struct mono now)
+{
+        pthread_mutex_lock(&s->lock);
+        for (struct conn *c = s->conns; c; c = c->next) {
+                if (atomic_load_explicit(&c->deadline, memory_order_relaxed) < now.ns)
+                        shutdown(c->fd, SHUT_RDWR);
+                else if (peer_has_closed(c->fd))
+                        shutdown(c->fd, SHUT_RD);
+        }
+        pthread_mutex_unlock(&s->lock);
+}
+
+bool conns_hang_up(struct http_server *s)
 {
         pthread_mutex_lock(&s->lock);
         for (struct conn *c = s->conns; c; c = c->next)
-                if (atomic_load_explicit(&c->deadline, memory_order_relaxed) < now.ns)
-                        shutdown(c->fd, SHUT_RDWR);
+                shutdown(c->fd, SHUT_RD);
+        bool none = !s->conns;
         pthread_mutex_unlock(&s->lock);
+        return none;
 }

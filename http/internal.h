@@ -61,7 +61,10 @@ void conn_notify(void *cls, struct MHD_Connection *c, void **context,
 struct conn *conn_of(struct MHD_Connection *c);
 void conn_idle(struct conn *c);
 void conn_busy(struct conn *c);
-void conns_cut_late(struct http_server *s, struct mono now);
+/* Cuts the ones past their deadline and has workers notice peers that have gone. */
+void conns_tend(struct http_server *s, struct mono now);
+/* Ends the input of all; true when there are none left. */
+bool conns_hang_up(struct http_server *s);
 
 /* --- request.c: from the request line to the answer */
 

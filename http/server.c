@@ -8,7 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-#define HEADER_MAX   ((size_t)64 << 10) /* microhttpd keeps a request's line and headers in this */
+#define HEADER_MAX ((size_t)64 << 10) /* microhttpd keeps a request's line and headers in this */
+#define HANG_UP_MS                                                                                 \
+        1000 /* for clients that do not read their answer; workers need no more than 2             \
+              */
 #define TLS_VERSIONS "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 static void nap(unsigned ms)
@@ -45,7 +48,7 @@ static void *housekeeping(void *arg)
                                      .tv_nsec = next.ns % 1000000000};
                 pthread_cond_timedwait(&s->wake, &s->lock, &t);
                 pthread_mutex_unlock(&s->lock);
-                conns_cut_late(s, mono_now());
+                conns_tend(s, mono_now());
                 if (s->tls)
                         refresh(s, &last);
                 pthread_mutex_lock(&s->lock);
@@ -189,6 +192,10 @@ void http_server_ready(struct http_server *s, bool ready)
         atomic_store(&s->ready, ready);
 }
 
+/*
+ * Connections are ended before microhttpd is stopped: 0.9.75 reads through a NULL when it answers a
+ * malformed request at that moment (MHD_queue_response succeeds without keeping the response).
+ */
 void http_server_stop(struct http_server *s, unsigned linger_ms, unsigned drain_ms)
 {
         if (!s)
@@ -201,6 +208,10 @@ void http_server_stop(struct http_server *s, unsigned linger_ms, unsigned drain_
         struct mono end = mono_add_ms(mono_now(), drain_ms);
         while (atomic_load(&s->active) && mono_ms_between(mono_now(), end) > 0)
                 nap(2);
+        end = mono_add_ms(mono_now(), HANG_UP_MS);
+        do
+                nap(2);
+        while (!conns_hang_up(s) && mono_ms_between(mono_now(), end) > 0);
         MHD_stop_daemon(s->daemon);
         stop_housekeeping(s);
         if (fd >= 0)

@@ -579,6 +579,48 @@ static void truncated_requests_do_no_harm(void **state)
         stop();
 }
 
+/* Data and the end of the stream in one: the place is free again long before any deadline. */
+static void clients_that_leave_free_their_place(void **state)
+{
+        struct client c = {0};
+        struct answer a = {0};
+
+        (void)state;
+        start(&(struct http_config){.max_connections = 8});
+        for (int i = 0; i < 8; i++) {
+                assert_true(client_open(&c, port, NULL));
+                client_send(&c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1", 52);
+                client_close(&c);
+        }
+        struct mono t = mono_now();
+        while (get_once(port, NULL, "/echo", &a) != 200 && mono_ms_between(t, mono_now()) < 5000)
+                nap_ms(20);
+        assert_true(mono_ms_between(t, mono_now()) < 3000);
+        stop();
+}
+
+static void a_half_closed_client_gets_its_answer(void **state)
+{
+        struct client c = {0};
+        struct answer a = {0};
+
+        (void)state;
+        start(&(struct http_config){0});
+        for (int ms = 0; ms <= 1200; ms += 1200) { /* longer than the server looks away */
+                char text[64];
+                int n = snprintf(text, sizeof(text), "GET /slow?%d HTTP/1.1\r\nHost: x\r\n\r\n",
+                                 ms);
+                assert_true(client_open(&c, port, NULL));
+                assert_true(client_send(&c, text, (size_t)n));
+                shutdown(c.fd, SHUT_WR);
+                assert_true(client_read(&c, &a, false));
+                assert_string_equal(a.body, "late");
+                assert_true(client_ended(&c));
+                client_close(&c);
+        }
+        stop();
+}
+
 /* --- many at once, and the end */
 
 static atomic_int failures, done;
@@ -665,6 +707,41 @@ static void stops_gracefully(void **state)
         assert_true(client_ended(&idle));
         client_close(&idle);
         client_close(&old);
+}
+
+static atomic_bool over;
+
+static void *flood(void *arg)
+{
+        struct client c = {0};
+
+        (void)arg;
+        while (!atomic_load(&over)) {
+                if (!client_open(&c, port, NULL))
+                        continue;
+                client_send(&c, "GET /echo HTTP/1.1\r\nHost x\r\n\r\n", 30);
+                client_close(&c);
+        }
+        return NULL;
+}
+
+/* microhttpd reads through a NULL when it answers a malformed request while it is being stopped. */
+static void stops_under_malformed_requests(void **state)
+{
+        pthread_t t[3];
+
+        (void)state;
+        for (int round = 0; round < 60; round++) {
+                start(&(struct http_config){0});
+                atomic_store(&over, false);
+                for (size_t i = 0; i < countof(t); i++)
+                        assert_int_equal(pthread_create(&t[i], NULL, flood, NULL), 0);
+                nap_ms(10);
+                stop();
+                atomic_store(&over, true);
+                for (size_t i = 0; i < countof(t); i++)
+                        pthread_join(t[i], NULL);
+        }
 }
 
 static void drain_is_bounded(void **state)
@@ -762,8 +839,11 @@ int main(void)
                 T(a_reader_that_stops_reading_is_cut),
                 T(garbage_does_no_harm),
                 T(truncated_requests_do_no_harm),
+                T(clients_that_leave_free_their_place),
+                T(a_half_closed_client_gets_its_answer),
                 T(many_clients),
                 T(stops_gracefully),
+                T(stops_under_malformed_requests),
                 T(drain_is_bounded),
                 T(each_allocation_of_the_start_fails_in_turn),
                 T(each_allocation_of_a_request_fails_in_turn),

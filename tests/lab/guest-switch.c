@@ -1,8 +1,9 @@
 /*
- * Switches between two address spaces about a thousand times a second. QEMU before 9.0 forgets, when it emulates the
- * CPU (TCG, not KVM), to tell the CPU's TLB that a page counts as clean again after a pass of a live migration: writes
- * that go through such an entry are lost on the target ("virtio_net: id 9 is not a head!"). A switch of address spaces
- * empties that TLB, so in the lab, where guests are emulated, no entry outlives a millisecond.
+ * Switches between two address spaces about a thousand times a second. QEMU before 9.0 forgets,
+ * when it emulates the CPU (TCG, not KVM), to tell the CPU's TLB that a page counts as clean again
+ * after a pass of a live migration: writes that go through such an entry are lost on the target
+ * ("virtio_net: id 9 is not a head!"). A switch of address spaces empties that TLB, so in the lab,
+ * where guests are emulated, no entry outlives a millisecond.
  */
 #include <time.h>
 #include <unistd.h>

@@ -36,8 +36,14 @@ static void add_part(struct buf *b, const struct json *vm, const char *part,
 int vm_brief(const struct json *vm, char **out, struct err *e)
 {
         static const char *const META[] = {"name", "namespace", "uid", "deletionTimestamp", NULL};
-        static const char *const SPEC[] = {"cpu",      "disks",       "nodeName", "nodeSelector",
-                                           "affinity", "tolerations", NULL};
+        static const char *const SPEC[] = {"cpu",
+                                           "disks",
+                                           "nodeName",
+                                           "nodeSelector",
+                                           "affinity",
+                                           "tolerations",
+                                           "topologySpreadConstraints",
+                                           NULL};
         static const char *const STATUS[] = {"phase", "owner", "running", NULL};
         autobuf struct buf b = buf_new(BRIEF_MAX);
 

@@ -2,6 +2,7 @@
 
 #include "api/codec.h"
 #include "base/log.h"
+#include "core/placement.h"
 #include "kube/queue.h"
 #include "kube/store.h"
 
@@ -20,6 +21,7 @@ struct cache {
         struct kube_watch *vm_watch, *image_watch;
         pthread_mutex_t lock;
         pthread_cond_t news; /* a VM has come or changed */
+        int waiting;
 };
 
 /* VMs are kept in brief: there may be very many, and a pod of one is admitted now and then. */
@@ -132,37 +134,85 @@ static bool key_of(char key[KUBE_KEY_MAX], const char *ns, const char *name)
 
 static struct kube_ref *wait_for(struct cache *c, const char *key)
 {
+        struct kube_ref *ref = kube_store_get(c->vms, key);
         struct timespec until;
-        struct kube_ref *ref;
-        int rc = 0;
+        int rc;
 
+        if (ref)
+                return ref;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += WAIT_MS / 1000;
         pthread_mutex_lock(&c->lock);
+        rc = c->waiting < CACHE_WAITERS ? 0 : ETIMEDOUT; /* the others do not wait */
+        c->waiting++;
         while (!(ref = kube_store_get(c->vms, key)) && rc == 0)
                 rc = pthread_cond_timedwait(&c->news, &c->lock, &until);
+        c->waiting--;
         pthread_mutex_unlock(&c->lock);
         return ref;
 }
 
-int cache_vm(struct cache *c, const char *ns, const char *name, struct vm **out, struct err *e)
+static int decode_ref(const struct kube_ref *ref, struct vm **out, struct err *e)
+{
+        const char *brief = kube_ref_object(ref);
+        struct json *j autojson = NULL;
+        int rc = json_parse(brief, strlen(brief), BRIEF_MAX, &j, e);
+
+        return rc ? rc : vm_decode(j, out, e);
+}
+
+/* What the watch will show sooner or later is shown to it now: the pod's next review needs it. */
+static int ask(struct cache *c, const struct vm_sought *sought, struct vm **out, struct err *e)
+{
+        struct json *j autojson = NULL;
+        int rc = kube_get(c->client, &KUBE_VMS, sought->ns, sought->name, &j, e);
+
+        if (rc)
+                return rc;
+        kube_store_apply(c->vms, j);
+        return vm_decode(j, out, e);
+}
+
+static bool is_uid(const struct vm *vm, const struct vm_sought *sought)
+{
+        return !*sought->uid || !strcmp(vm->meta.uid, sought->uid);
+}
+
+static bool is_current(const struct vm *vm, const struct vm_sought *sought)
+{
+        char hash[17];
+
+        placement_hash(vm, hash);
+        return is_uid(vm, sought) && (!*sought->placement || !strcmp(hash, sought->placement));
+}
+
+int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, struct err *e)
 {
         struct kube_ref *ref autoref = NULL;
-        struct json *j autojson = NULL;
+        struct vm *vm = NULL;
         char key[KUBE_KEY_MAX];
         int rc;
 
-        if (!key_of(key, ns, name))
-                return err_set(e, -ENOENT, "no VirtualMachine %s in namespace %s", name, ns);
+        if (!key_of(key, sought->ns, sought->name))
+                return err_set(e, -ENOENT, "no name of a VirtualMachine");
         ref = wait_for(c, key);
-        if (ref) {
-                const char *brief = kube_ref_object(ref);
-
-                rc = json_parse(brief, strlen(brief), BRIEF_MAX, &j, e);
-        } else {
-                rc = kube_get(c->client, &KUBE_VMS, ns, name, &j, e);
+        rc = ref ? decode_ref(ref, &vm, e) : 0;
+        if (rc)
+                return rc;
+        if (!vm || !is_current(vm, sought)) {
+                vm_free(vm);
+                vm = NULL;
+                rc = ask(c, sought, &vm, e);
         }
-        return rc ? rc : vm_decode(j, out, e);
+        if (rc)
+                return rc;
+        if (!is_uid(vm, sought)) {
+                vm_free(vm);
+                return err_set(e, -ENOENT, "the VirtualMachine %s with uid %s is gone", key,
+                               sought->uid);
+        }
+        *out = vm;
+        return 0;
 }
 
 bool cache_image(struct cache *c, const char *ns, const char *name)

@@ -9,16 +9,26 @@
 
 struct cache;
 
+/* So many threads may wait in cache_vm at once. */
+#define CACHE_WAITERS 2
+
 must_check int cache_start(struct kube_client *client, struct cache **out, struct err *e);
 void cache_stop(struct cache *c);
 bool cache_synced(const struct cache *c);
 
+/* A handle pod's VM as the pod describes it; uid and placement (a placement_hash) may be "". */
+struct vm_sought {
+        const char *ns, *name, *uid, *placement;
+};
+
 /*
  * The VM, decoded anew for the caller (vm_free). A VM that the watch has not shown yet is waited
- * for up to two seconds, then asked for. -ENOENT when there is none, other codes when it cannot be
- * told now.
+ * for up to two seconds, then asked for. One that the watch shows with another uid or placement
+ * than the pod was made for is asked for at once: the migrator, whose watch is another one, may
+ * have seen a newer state than ours. -ENOENT when there is none (or only another of that name),
+ * other codes when it cannot be told now.
  */
-must_check int cache_vm(struct cache *c, const char *ns, const char *name, struct vm **out,
+must_check int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out,
                         struct err *e);
 
 /* Is there such an image? When it cannot be told, yes: the agent will say at the start of the VM.

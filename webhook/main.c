@@ -6,12 +6,14 @@
 #include "base/options.h"
 #include "webhook/review.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
 #define LINGER_MS 5000 /* pods that end still get requests (kubernetes#127335) */
 #define DRAIN_MS  5000
+#define HEAPS     2 /* of malloc: fewer threads than that allocate much at once */
 
 struct settings {
         struct http_config http;
@@ -22,6 +24,8 @@ struct settings {
 static int parse(int argc, char **argv, struct settings *s)
 {
         const struct option_row rows[] = {
+                OPTION_TEXT("address", "DROVER_ADDRESS", "IP", "listen on this address alone",
+                            &s->http.address),
                 OPTION_NUMBER("port", "DROVER_PORT", "PORT", "HTTPS port", &s->port, 0, 65535),
                 OPTION_TEXT("cert", "DROVER_CERT", "FILE", "serving certificate, PEM",
                             &s->http.cert),
@@ -31,7 +35,8 @@ static int parse(int argc, char **argv, struct settings *s)
                 OPTION_TEXT("scheduler-name", "DROVER_SCHEDULER", "NAME",
                             "scheduler of VM pods; without it they keep the default one",
                             &s->scheduler),
-                OPTION_NUMBER("threads", "DROVER_THREADS", "N", "HTTP threads", &s->threads, 1, 64),
+                OPTION_NUMBER("threads", "DROVER_THREADS", "N",
+                              "HTTP threads; two may wait for a VM", &s->threads, 3, 64),
         };
         struct buf help autobuf = buf_new(8192);
         struct err e;
@@ -92,7 +97,7 @@ static int serve(const struct settings *s, struct kube_client *client, const sig
 
 int main(int argc, char **argv)
 {
-        struct settings s = {.scheduler = "", .port = 8443, .threads = 2, .http.trouble = trouble};
+        struct settings s = {.scheduler = "", .port = 8443, .threads = 4, .http.trouble = trouble};
         struct kube_client *client = NULL;
         struct kube_config kube = {0};
         sigset_t signals;
@@ -103,6 +108,7 @@ int main(int argc, char **argv)
                 return rc < 0 ? 2 : 0;
         log_init("drover-webhook");
         signal(SIGPIPE, SIG_IGN);
+        mallopt(M_ARENA_MAX, HEAPS);
         sigemptyset(&signals);
         sigaddset(&signals, SIGTERM);
         sigaddset(&signals, SIGINT);

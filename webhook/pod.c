@@ -13,6 +13,14 @@ static int no_memory(struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
 }
 
+static int too_big(int rc, struct err *e)
+{
+        if (rc != -E2BIG)
+                return err_sys(e, rc, "node affinity");
+        return err_set(e, -EINVAL, "spec.affinity.nodeAffinity: more than %d terms with the VM's",
+                       SELECTOR_TERMS_MAX);
+}
+
 /* Both selectors; *own stays NULL when the pod has none. */
 static int selectors(struct arena *a, const struct json *pod, const struct vm *vm,
                      struct node_selector **own, struct node_selector **wanted, struct err *e)
@@ -30,17 +38,16 @@ static int selectors(struct arena *a, const struct json *pod, const struct vm *v
                         return rc;
         }
         rc = placement_selector(a, vm, wanted);
-        return rc < 0 ? err_sys(e, rc, "the VM's placement") : 0;
+        return rc < 0 ? too_big(rc, e) : 0;
 }
 
-/* Adding replaces what is there, and makes what is not; parents must exist. */
+/* Adding replaces what is there, and makes what is not; parents must exist. Takes value. */
 static int put(struct json *patch, const char *path, struct json *value, struct err *e)
 {
         struct json *op = json_add(patch, json_new_object());
+        bool whole = json_set_str(op, "op", "add") && json_set_str(op, "path", path);
 
-        json_set_str(op, "op", "add");
-        json_set_str(op, "path", path);
-        return json_set(op, "value", value) ? 0 : no_memory(e);
+        return json_set(op, "value", value) && whole ? 0 : no_memory(e);
 }
 
 static struct json *copy_or_new(const struct json *j)
@@ -63,7 +70,7 @@ static int patch_affinity(struct json *patch, const struct json *pod, const stru
                 return rc;
         rc = node_selector_and(a, own, wanted, &both);
         if (rc < 0)
-                return err_sys(e, rc, "the product of the pod's and the VM's node affinity");
+                return too_big(rc, e);
         affinity = copy_or_new(json_path(pod, "spec", "affinity", NULL));
         if (!json_set(json_object_at(affinity, "nodeAffinity"), REQUIRED,
                       node_selector_encode(both))) {
@@ -78,12 +85,21 @@ static const struct json *first_container(const struct json *pod)
         return json_first(json_path(pod, "spec", "containers", NULL));
 }
 
+/* The API server writes quantities as texts, others may not. */
+static bool is_one(const struct json *quantity)
+{
+        const char *text = json_string(quantity);
+        int64_t n;
+
+        return text ? !strcmp(text, "1") : json_to_int(quantity, &n) && n == 1;
+}
+
 static bool asks_for_vm(const struct json *container)
 {
         const struct json *r = json_get(container, "resources");
 
-        return json_path(r, "limits", DROVER_VM_RESOURCE, NULL) &&
-               json_path(r, "requests", DROVER_VM_RESOURCE, NULL);
+        return is_one(json_path(r, "limits", DROVER_VM_RESOURCE, NULL)) &&
+               is_one(json_path(r, "requests", DROVER_VM_RESOURCE, NULL));
 }
 
 static int patch_resource(struct json *patch, const struct json *pod, struct err *e)
@@ -112,12 +128,41 @@ static bool same_toleration(const struct json *x, const struct json *y)
         return !strcmp(json_str(x, "operator", "Equal"), json_str(y, "operator", "Equal"));
 }
 
-static bool has_toleration(const struct json *all, const struct json *t)
+static const struct json *find_toleration(const struct json *all, const struct json *t)
 {
         for (const struct json *c = json_first(all); c; c = json_next(c))
                 if (same_toleration(c, t))
-                        return true;
-        return false;
+                        return c;
+        return NULL;
+}
+
+static bool same_seconds(const struct json *x, const struct json *y)
+{
+        return json_int(x, "tolerationSeconds", -1) == json_int(y, "tolerationSeconds", -1);
+}
+
+/*
+ * The pod's tolerations, then those of the VM that it lacks. One that differs in tolerationSeconds
+ * alone gives way to the VM's: Kubernetes gives each pod 300 s for nodes that are not ready.
+ */
+static struct json *merge_tolerations(const struct json *have, const struct json *wanted)
+{
+        struct json *all = json_new_array();
+        bool whole = all;
+
+        for (const struct json *c = json_first(have); whole && c; c = json_next(c)) {
+                const struct json *own = find_toleration(wanted, c);
+
+                if (!own || !find_toleration(all, own))
+                        whole = json_add(all, json_clone(own && !same_seconds(own, c) ? own : c));
+        }
+        for (const struct json *c = json_first(wanted); whole && c; c = json_next(c))
+                if (!find_toleration(all, c))
+                        whole = json_add(all, json_clone(c));
+        if (whole)
+                return all;
+        json_free(all);
+        return NULL;
 }
 
 static int patch_tolerations(struct json *patch, const struct json *pod, const struct vm *vm,
@@ -127,19 +172,15 @@ static int patch_tolerations(struct json *patch, const struct json *pod, const s
         const struct json *have = json_path(pod, "spec", "tolerations", NULL);
         struct json *wanted autojson = NULL;
         struct json *all;
-        bool more = false;
 
         if (!*text)
                 return 0;
         if (json_parse(text, strlen(text), strlen(text), &wanted, e) < 0)
                 return err_wrap(e, "the VM's tolerations");
-        all = json_type(have) == JSON_ARRAY ? json_clone(have) : json_new_array();
-        for (const struct json *c = json_first(wanted); c; c = json_next(c))
-                if (!has_toleration(have, c)) {
-                        json_add(all, json_clone(c));
-                        more = true;
-                }
-        if (more)
+        all = merge_tolerations(have, wanted);
+        if (!all)
+                return no_memory(e);
+        if (json_count(all) && !json_equal(all, have))
                 return put(patch, "/spec/tolerations", all, e);
         json_free(all);
         return 0;
@@ -179,22 +220,25 @@ int pod_patch(const struct json *pod, const struct vm *vm, const char *scheduler
         return rc;
 }
 
-int pod_check(const struct json *pod, const struct vm *vm, struct err *e)
+/* "/spec/containers/0/resources" -> "spec.containers.0.resources" */
+static void field_of(const char *pointer, char *out, size_t size)
 {
-        struct arena *a autoarena = arena_new((size_t)4 << 20);
-        struct node_selector *own, *wanted;
-        int rc = a ? selectors(a, pod, vm, &own, &wanted, e) : no_memory(e);
+        size_t n = 0;
 
-        if (rc < 0)
+        for (const char *p = pointer + 1; *p && n + 1 < size; p++)
+                out[n++] = (char)(*p == '/' ? '.' : *p);
+        out[n] = 0;
+}
+
+int pod_check(const struct json *pod, const struct vm *vm, const char *scheduler, struct err *e)
+{
+        struct json *patch autojson = NULL;
+        char field[64];
+        int rc = pod_patch(pod, vm, scheduler, &patch, e);
+
+        if (rc < 0 || !json_count(patch))
                 return rc;
-        if (!own || !node_selector_implies(own, wanted))
-                return err_set(e, -EINVAL,
-                               "spec.affinity.nodeAffinity." REQUIRED
-                               ": does not ask for what VirtualMachine %s wants",
-                               vm->meta.name);
-        if (!asks_for_vm(first_container(pod)))
-                return err_set(
-                        e, -EINVAL,
-                        "spec.containers[0].resources: does not ask for " DROVER_VM_RESOURCE);
-        return 0;
+        field_of(json_str(json_first(patch), "path", "/"), field, sizeof(field));
+        return err_set(e, -EINVAL, "%s: does not ask for what VirtualMachine %s wants", field,
+                       vm->meta.name);
 }

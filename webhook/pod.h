@@ -9,12 +9,16 @@
 /*
  * The JSON Patch (RFC 6902) that makes the pod ask for what the VM wants: the conjunction of its
  * required node affinity and the VM's, the managed resource, the VM's tolerations, a scheduler ("":
- * leave it). An empty array when the pod asks for it already.
+ * leave it). An empty array when the pod asks for it already, so that a reinvocation, or a pod that
+ * others have added to since, is patched only where it must be. -EINVAL when there can be no such
+ * patch.
  */
 must_check int pod_patch(const struct json *pod, const struct vm *vm, const char *scheduler,
                          struct json **out, struct err *e);
 
-/* 0 when the pod, as it is, asks for all of it; -EINVAL with what is missing. */
-must_check int pod_check(const struct json *pod, const struct vm *vm, struct err *e);
+/* 0 when the patch would be empty; -EINVAL with the field that does not ask for what the VM wants.
+ */
+must_check int pod_check(const struct json *pod, const struct vm *vm, const char *scheduler,
+                         struct err *e);
 
 #endif

@@ -9,9 +9,12 @@
 #include "webhook/pod.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#define MIGRATOR "system:serviceaccount:" DROVER_NAMESPACE ":drover-migrator"
+#define ARENA_MAX   ((size_t)1 << 20)
+#define MESSAGE_MAX ((size_t)64 << 10)
+#define MIGRATOR    "system:serviceaccount:" DROVER_NAMESPACE ":drover-migrator"
 
 static struct metric *seconds, *verdicts;
 
@@ -30,6 +33,8 @@ struct review {
         const struct webhook *hook;
         const struct admission_request *req;
         struct admission_answer ans;
+        struct arena *arena; /* of what the answer borrows */
+        struct admission_report report;
         struct json *patch;
         struct buf message; /* of the denial */
 };
@@ -58,40 +63,65 @@ static bool has_image(void *ctx, const char *name)
         return cache_image(r->hook->cache, r->req->ns, name);
 }
 
-static void deny_problems(struct review *r, const struct admission_report *report)
+static void deny_problems(struct review *r)
 {
-        struct buf text autobuf = buf_new((size_t)64 << 10);
+        struct buf text autobuf = buf_new(MESSAGE_MAX);
 
-        for (size_t i = 0; i < report->n; i++)
-                buf_addf(&text, "%s%s: %s", i ? "; " : "", report->v[i].path, report->v[i].message);
+        for (size_t i = 0; i < r->report.n; i++)
+                buf_addf(&text, "%s%s: %s", i ? "; " : "", r->report.v[i].path,
+                         r->report.v[i].message);
         deny(r, 422, "Invalid", buf_str(&text));
+}
+
+/*
+ * Who changes nothing of the spec is not asked to better it: finalizers must come and go though a
+ * rule is stricter than when the VM was made.
+ */
+static bool spec_unchanged(const struct admission_request *req)
+{
+        return req->old_object &&
+               json_equal(json_get(req->object, "spec"), json_get(req->old_object, "spec"));
+}
+
+static int judge_vm(struct review *r, const struct vm *vm, const struct vm *old, struct err *e)
+{
+        const struct admission_facts facts = {vm, old, has_image, r};
+
+        r->arena = arena_new(ARENA_MAX);
+        if (!r->arena)
+                return err_set(e, -ENOMEM, "out of memory");
+        admission_check(r->arena, &facts, &r->report);
+        if (r->report.rc)
+                return err_set(e, r->report.rc, "out of memory");
+        if (r->report.n)
+                deny_problems(r);
+        r->ans.warnings = r->report.warnings;
+        r->ans.nwarnings = r->report.nwarnings;
+        return 0;
 }
 
 static int check_vm(struct review *r, struct err *e)
 {
-        struct arena *a autoarena = arena_new((size_t)1 << 20);
         struct vm *vm = NULL, *old = NULL;
-        struct admission_report report;
-        int rc = a ? vm_decode(r->req->object, &vm, e) : err_set(e, -ENOMEM, "out of memory");
+        int rc;
 
+        if (spec_unchanged(r->req))
+                return 0;
+        rc = vm_decode(r->req->object, &vm, e);
         if (rc == -ENOMEM)
                 return rc;
         if (rc < 0) {
                 deny(r, 422, "Invalid", e->msg);
                 return 0;
         }
+        /* one that is stored and cannot be read was not admitted by us: judge the new one alone */
         if (r->req->old_object && vm_decode(r->req->old_object, &old, e) < 0)
-                old = NULL; /* what is stored was never admitted by us: judge the new one alone */
-        if (!vm->meta.deleting) {
-                const struct admission_facts facts = {vm, old, has_image, r};
-
-                admission_check(a, &facts, &report);
-                if (report.n)
-                        deny_problems(r, &report);
-        }
+                old = NULL;
+        if (!vm->meta.deleting)
+                rc = judge_vm(r, vm, old, e);
         vm_free(old);
         vm_free(vm);
-        return 0;
+        return rc;
 }
 
 /* --- handle pods */
@@ -101,10 +131,27 @@ static const char *vm_label(const struct json *pod)
         return json_str(json_path(pod, "metadata", "labels", NULL), DROVER_VM_LABEL, "");
 }
 
+static const char *annotation(const struct json *pod, const char *key)
+{
+        return json_str(json_path(pod, "metadata", "annotations", NULL), key, "");
+}
+
+static bool by_migrator(const struct review *r)
+{
+        return !strcmp(r->req->user, MIGRATOR);
+}
+
 /* The VM of the pod, or a verdict. */
 static int vm_of(struct review *r, struct vm **out, struct err *e)
 {
-        int rc = cache_vm(r->hook->cache, r->req->ns, vm_label(r->req->object), out, e);
+        const struct json *pod = r->req->object;
+        const struct vm_sought sought = {
+                .ns = r->req->ns,
+                .name = vm_label(pod),
+                .uid = annotation(pod, DROVER_UID_ANNOTATION),
+                .placement = annotation(pod, DROVER_PLACEMENT_ANNOTATION),
+        };
+        int rc = cache_vm(r->hook->cache, &sought, out, e);
 
         if (rc == -ENOENT)
                 deny(r, 422, "Invalid",
@@ -114,24 +161,38 @@ static int vm_of(struct review *r, struct vm **out, struct err *e)
         return rc;
 }
 
+/* Asked first, so that nobody else can make the webhook wait for a VM that is not there. */
+static bool from_migrator(struct review *r)
+{
+        if (by_migrator(r))
+                return true;
+        deny(r, 403, "Forbidden",
+             "pods with the label " DROVER_VM_LABEL " stand for running guests; only " MIGRATOR
+             " makes them. Create a VirtualMachine instead");
+        return false;
+}
+
+/* What cannot be made right is the pod's fault; all else may pass. */
+static int verdict_on_pod(struct review *r, int rc, const struct err *e)
+{
+        if (rc != -EINVAL)
+                return rc;
+        deny(r, 422, "Invalid", e->msg);
+        return 0;
+}
+
 static int mutate_pod(struct review *r, struct err *e)
 {
         struct vm *vm;
         int rc;
 
-        if (strcmp(r->req->operation, "CREATE") != 0 || !*vm_label(r->req->object))
-                return 0;
-        if (vm_of(r, &vm, e) < 0)
+        if (!from_migrator(r) || vm_of(r, &vm, e) < 0)
                 return 0;
         rc = pod_patch(r->req->object, vm, r->hook->scheduler, &r->patch, e);
         vm_free(vm);
-        if (rc == -EINVAL) {
-                deny(r, 422, "Invalid", e->msg);
-                return 0;
-        }
         if (rc == 0 && json_count(r->patch))
                 r->ans.patch = r->patch;
-        return rc;
+        return verdict_on_pod(r, rc, e);
 }
 
 static int check_new_pod(struct review *r, struct err *e)
@@ -139,48 +200,61 @@ static int check_new_pod(struct review *r, struct err *e)
         struct vm *vm;
         int rc;
 
-        if (!*vm_label(r->req->object))
+        if (!from_migrator(r) || vm_of(r, &vm, e) < 0)
                 return 0;
-        if (strcmp(r->req->user, MIGRATOR) != 0) {
-                deny(r, 403, "Forbidden",
-                     "pods with the label " DROVER_VM_LABEL
-                     " stand for running guests; only " MIGRATOR
-                     " makes them. Create a VirtualMachine instead");
-                return 0;
-        }
-        if (vm_of(r, &vm, e) < 0)
-                return 0;
-        rc = pod_check(r->req->object, vm, e);
+        rc = pod_check(r->req->object, vm, r->hook->scheduler, e);
         vm_free(vm);
-        if (rc == -EINVAL) {
-                deny(r, 422, "Invalid", e->msg);
-                return 0;
+        return verdict_on_pod(r, rc, e);
+}
+
+/* A handle pod says by its label and its annotations which guest it stands for: nobody may change
+ * the label, and only the migrator the others. */
+static void check_changed_pod(struct review *r)
+{
+        static const char *const kept[] = {DROVER_UID_ANNOTATION, DROVER_EPOCH_ANNOTATION,
+                                           DROVER_MIGRATION_ANNOTATION,
+                                           DROVER_PLACEMENT_ANNOTATION};
+        const struct json *pod = r->req->object, *was = r->req->old_object;
+
+        if (strcmp(vm_label(pod), vm_label(was)) != 0) {
+                deny(r, 403, "Forbidden",
+                     "metadata.labels[" DROVER_VM_LABEL
+                     "]: says which guest the pod stands for and cannot change");
+                return;
         }
-        return rc;
+        for (size_t i = 0; i < countof(kept) && r->ans.allowed && !by_migrator(r); i++)
+                if (strcmp(annotation(pod, kept[i]), annotation(was, kept[i])) != 0) {
+                        char text[160];
+
+                        snprintf(text, sizeof(text),
+                                 "metadata.annotations[%s]: only " MIGRATOR " may change it",
+                                 kept[i]);
+                        deny(r, 403, "Forbidden", text);
+                }
 }
 
 static int check_pod(struct review *r, struct err *e)
 {
-        if (!strcmp(r->req->operation, "CREATE"))
-                return check_new_pod(r, e);
-        if (!strcmp(r->req->operation, "UPDATE") &&
-            strcmp(vm_label(r->req->object), vm_label(r->req->old_object)) != 0)
-                deny(r, 403, "Forbidden",
-                     "metadata.labels[" DROVER_VM_LABEL
-                     "]: says which guest the pod stands for and cannot change");
-        return 0;
+        bool labelled = *vm_label(r->req->object) || *vm_label(r->req->old_object);
+
+        if (labelled && !strcmp(r->req->operation, "UPDATE"))
+                check_changed_pod(r);
+        return labelled && !strcmp(r->req->operation, "CREATE") ? check_new_pod(r, e) : 0;
 }
 
 /* --- both */
 
 static int mutate(struct review *r, struct err *e)
 {
-        return !strcmp(r->req->kind, "Pod") && !*r->req->subresource ? mutate_pod(r, e) : 0;
+        bool mine = !strcmp(r->req->kind, "Pod") && !*r->req->subresource &&
+                    !strcmp(r->req->operation, "CREATE") && *vm_label(r->req->object);
+
+        return mine ? mutate_pod(r, e) : 0;
 }
 
 static int validate(struct review *r, struct err *e)
 {
-        if (*r->req->subresource || !strcmp(r->req->operation, "DELETE"))
+        if (*r->req->subresource || !r->req->object)
                 return 0;
         if (!strcmp(r->req->kind, "Pod"))
                 return check_pod(r, e);
@@ -189,8 +263,41 @@ static int validate(struct review *r, struct err *e)
 
 static void log_denial(const struct review *r)
 {
-        log_msg(LOG_INFO, "denied", "kind", r->req->kind, "namespace", r->req->ns, "name",
-                r->req->name, "user", r->req->user, "reason", r->ans.message, NULL);
+        char code[16];
+
+        snprintf(code, sizeof(code), "%d", r->ans.code);
+        log_msg(LOG_INFO, "denied", "operation", r->req->operation, "kind", r->req->kind,
+                "namespace", r->req->ns, "name", r->req->name, "user", r->req->user, "code", code,
+                "reason", r->ans.message, NULL);
+}
+
+static const char *verdict_of(const struct review *r, int rc)
+{
+        if (rc < 0)
+                return "failed";
+        return r->ans.allowed ? "allowed" : r->ans.code == 429 ? "later" : "denied";
+}
+
+/* Whatever goes wrong in here may pass: the API server is told to ask again. */
+static int answer_request(struct review *r, const struct http_request *req, struct http_reply *rep,
+                          int (*judge)(struct review *r, struct err *e))
+{
+        struct err e;
+        int rc = judge(r, &e);
+
+        if (rc == 0 && r->message.failed)
+                rc = err_set(&e, r->message.error, "out of memory");
+        if (rc == 0 && (rc = admission_encode(r->req, &r->ans, &rep->body)) < 0)
+                err_sys(&e, rc, "the answer");
+        if (rc < 0) {
+                log_err(&e, "review not answered", "path", req->path, NULL);
+                buf_reset(&rep->body);
+                http_reply_error(rep, 503, "cannot answer now");
+                rep->retry_after = 1;
+        } else if (!r->ans.allowed) {
+                log_denial(r);
+        }
+        return rc;
 }
 
 static void answer(const struct webhook *hook, const struct http_request *req,
@@ -200,28 +307,21 @@ static void answer(const struct webhook *hook, const struct http_request *req,
         struct admission_request request;
         struct review r = {.hook = hook, .req = &request, .ans = {.allowed = true}};
         struct err e;
-        int rc;
+        int rc = admission_decode(req->body, req->body_len, REVIEW_BODY_MAX, &request, &e);
 
-        if (admission_decode(req->body, req->body_len, REVIEW_BODY_MAX, &request, &e) < 0) {
+        if (rc < 0) {
                 metric_add(verdicts, "malformed", 1);
-                http_reply_error(rep, e.code == -E2BIG ? 413 : 400, e.msg);
+                log_err(&e, "no review", "path", req->path, NULL);
+                http_reply_error(rep, rc == -E2BIG ? 413 : rc == -ENOMEM ? 503 : 400, e.msg);
                 return;
         }
-        r.message = buf_new((size_t)64 << 10);
-        rc = judge(&r, &e);
-        if (rc == 0)
-                rc = admission_encode(&request, &r.ans, &rep->body);
-        if (rc < 0) {
-                log_err(&e, "review not answered", "path", req->path, NULL);
-                http_reply_error(rep, 500, "cannot answer now");
-                rep->retry_after = 1;
-        } else if (!r.ans.allowed) {
-                log_denial(&r);
-        }
-        metric_add(verdicts, rc < 0 ? "failed" : r.ans.allowed ? "allowed" : "denied", 1);
+        r.message = buf_new(MESSAGE_MAX);
+        rc = answer_request(&r, req, rep, judge);
+        metric_add(verdicts, verdict_of(&r, rc), 1);
         metric_observe(seconds, req->path, (double)(mono_now().ns - began.ns) / 1e9);
         json_free(r.patch);
         buf_free(&r.message);
+        arena_free(r.arena);
         admission_free(&request);
 }
 

@@ -14,6 +14,7 @@
 
 #define PEER_OPEN_MS    3000
 #define DEATH_POLL_MS   1
+#define TARGET_LOOK_MS  200   /* between look-ups of the target's domain until it exists */
 #define RESUME_MS       60000 /* how long locks or the network may stand in the way */
 #define RESUME_PAUSE_MS 10    /* between attempts */
 
@@ -145,11 +146,12 @@ static bool attempt(struct move *m, virDomainPtr *dom, enum handed *verdict, str
         return false;
 }
 
-enum handed handover_resume(struct move *m, int64_t ms)
+/* known: the target's domain when it is known already, else NULL; given up in any case. */
+static enum handed resume_target(struct move *m, virDomainPtr known, int64_t ms)
 {
         struct mono end = mono_add_ms(mono_now(), ms);
         enum handed verdict = HANDED_UNKNOWN;
-        autodomain virDomainPtr dom = NULL;
+        autodomain virDomainPtr dom = known;
         struct err e = {0};
 
         while (!attempt(m, &dom, &verdict, &e)) {
@@ -167,6 +169,11 @@ enum handed handover_resume(struct move *m, int64_t ms)
         return verdict;
 }
 
+enum handed handover_resume(struct move *m, int64_t ms)
+{
+        return resume_target(m, NULL, ms);
+}
+
 void handover_wake(struct move *m)
 {
         uint64_t one = 1;
@@ -175,8 +182,27 @@ void handover_wake(struct move *m)
         (void)n; /* a full counter wakes as well */
 }
 
-/* Waits until the process is dead; false when there is nothing to wait for any more. */
-static bool wait_death(struct move *m)
+/* Waits outside of the pause, where nothing is urgent: for the process, for news, or for ms. */
+static bool wait_calmly(struct move *m, int ms)
+{
+        struct pollfd p[2] = {{.fd = m->process.pidfd, .events = POLLIN},
+                              {.fd = m->near_fd, .events = POLLIN}};
+        uint64_t count;
+
+        if (poll(p, 2, ms) <= 0)
+                return false;
+        if (p[0].revents & POLLIN)
+                return true;
+        ssize_t n = read(m->near_fd, &count, sizeof(count));
+        (void)n;
+        return false;
+}
+
+/*
+ * Waits until the process is dead; false when there is nothing to wait for any more. The target's
+ * domain is looked up on the way, as soon as it exists, so that the pause need not wait for that.
+ */
+static bool wait_death(struct move *m, virDomainPtr *target)
 {
         while (!m->call_over) {
                 if (m->near) {
@@ -184,28 +210,27 @@ static bool wait_death(struct move *m)
                                 return true;
                         continue;
                 }
-                struct pollfd p[2] = {{.fd = m->process.pidfd, .events = POLLIN},
-                                      {.fd = m->near_fd, .events = POLLIN}};
-                if (poll(p, 2, -1) < 0)
-                        continue;
-                if (p[0].revents & POLLIN)
+                if (!*target && m->peer)
+                        *target = virDomainLookupByUUIDString(m->peer, m->uuid);
+                if (wait_calmly(m, *target ? -1 : TARGET_LOOK_MS))
                         return true;
-                uint64_t count;
-                ssize_t n = read(m->near_fd, &count, sizeof(count));
-                (void)n;
         }
+        virResetLastError();
         return guest_process_dead(&m->process, 0);
 }
 
 void *handover_run(void *move)
 {
         struct move *m = move;
+        virDomainPtr target = NULL;
 
-        if (!wait_death(m))
+        if (!wait_death(m, &target)) {
+                cleanup_domain(&target);
                 return NULL;
+        }
         pthread_mutex_lock(&m->lock);
         m->transfer.switched_us = wall_us();
         pthread_mutex_unlock(&m->lock);
-        (void)handover_resume(m, RESUME_MS);
+        (void)resume_target(m, target, RESUME_MS);
         return NULL;
 }

@@ -16,10 +16,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define THREADS_MAX 64
-#define END_MS      4000
-#define NOT_YET_MS  100
-#define STACK_SIZE  ((size_t)512 << 10)
+#define THREADS_MAX  64
+#define END_MS       4000
+#define SUSPENDED_MS 500
+#define NOT_YET_MS   100
+#define STACK_SIZE   ((size_t)512 << 10)
 
 static int64_t dispatch(void *ctx, const char *key)
 {
@@ -72,12 +73,17 @@ static void lost(void *ctx, const char *why)
         publish_libvirt(a->publisher, why);
 }
 
+/*
+ * A guest that is suspended may be in the pause of a migration, on its source or on its target:
+ * what is to be told of it can wait until that is over.
+ */
 static void domain_event(void *ctx, const char *uuid, int event, int detail)
 {
         struct agent *a = ctx;
 
-        moves_domain_event(a->moves, uuid, event, detail);
-        agent_poke(a, 0, "domain/%s", uuid);
+        if (!moves_domain_event(a->moves, uuid, event, detail))
+                agent_poke(a, event == VIR_DOMAIN_EVENT_SUSPENDED ? SUSPENDED_MS : 0, "domain/%s",
+                           uuid);
 }
 
 static void iteration(void *ctx, const char *uuid, int pass)

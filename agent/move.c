@@ -15,6 +15,9 @@
 #define SETTLE_MS      120000 /* until a state that tells nothing counts as lost */
 #define SETTLE_STEP_MS 250
 #define LAST_RESUME_MS 30000
+#define CLEAR_TRIES    12
+#define CLEAR_PAUSE_S  3
+#define CLEAR_OPEN_MS  3000
 #define WAITS_MAX      20 /* looks at a source that waits, before we decide for it */
 
 int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin, struct move **out,
@@ -300,16 +303,10 @@ static enum source look_at_source(struct move *m)
         return state == VIR_DOMAIN_SHUTOFF ? SOURCE_UNSEEN : SOURCE_RUNS;
 }
 
-/* The guest runs on here: what lies on the target can only do harm. */
+/* The guest runs on here. */
 static void stays(struct move *m, const struct err *why)
 {
-        struct domain_facts f;
-        struct err e;
-        const char *text = why->code ? why->msg : "the migration ended before this agent began";
-
-        if (m->peer && !domain_read(m->peer, m->uuid, &f, &e) && f.ours && f.own != OWN_RUNNING &&
-            domain_remove(m->peer, m->uuid, &e))
-                log_err(&e, "cannot clear the target", "migration", m->key, NULL);
+        m->clear = true;
         if (m->cancel)
                 finish(m, TRANSFER_CANCELLED, "cancelled; the guest runs on the source as before");
         else if (m->timed_out)
@@ -317,7 +314,36 @@ static void stays(struct move *m, const struct err *why)
                        "not complete within the time allowed; the guest runs on the "
                        "source as before");
         else
-                finish(m, TRANSFER_FAILED, text);
+                finish(m, TRANSFER_FAILED,
+                       why->code ? why->msg : "the migration ended before this agent began");
+}
+
+/*
+ * What lies on the target of a guest that stayed can only do harm. Its libvirtd may be out of reach
+ * for a while, which mostly is why the guest stayed; whatever is left for good goes with the next
+ * move.
+ */
+static void clear_target(struct move *m)
+{
+        struct err e;
+
+        for (int i = 0; i < CLEAR_TRIES && m->clear; i++) {
+                if (i)
+                        nanosleep(&(struct timespec){.tv_sec = CLEAR_PAUSE_S}, NULL);
+                if (!m->peer && *m->peer_uri &&
+                    virt_open_peer(m->peer_uri, CLEAR_OPEN_MS, &m->peer, &e))
+                        continue;
+                if (!m->peer)
+                        return; /* we never came that far */
+                int rc = look_at_source(m) == SOURCE_RUNS ? peer_clear(m, &e) : 0;
+                m->clear = rc && rc != -EEXIST;
+                if (m->clear) {
+                        virConnectClose(m->peer);
+                        m->peer = NULL;
+                }
+        }
+        if (m->clear)
+                log_err(&e, "cannot clear the target", "migration", m->key, NULL);
 }
 
 /* The source is dead and the handover did not resume the target, or there was none. True when
@@ -460,4 +486,5 @@ void move_run(struct move *m)
         else
                 finish(m, TRANSFER_DONE, "");
         pthread_join(reporter, NULL);
+        clear_target(m);
 }

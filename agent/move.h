@@ -27,6 +27,7 @@ struct move {
         /* how to reach the target */
         char peer_uri[512], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
+        bool clear;         /* the guest stays here: the target is to be cleared */
         bool proven;        /* we resume the target; else libvirt does */
         struct guest_process process; /* pidfd -1: none */
 
@@ -62,6 +63,12 @@ void move_say(struct move *m, const char *fmt, ...) printf_like(2, 3);
 must_check int peer_prepare(struct move *m, struct err *e);
 /* Only where the target's libvirtd is, and the connection. */
 must_check int peer_find(struct move *m, struct err *e);
+/*
+ * Removes what a migration left on the target of a guest that runs here and whose copy must
+ * therefore never run there. -EEXIST, and nothing is touched, when a domain runs there or is not
+ * ours.
+ */
+must_check int peer_clear(struct move *m, struct err *e);
 
 /* --- handover.c */
 

@@ -69,12 +69,13 @@ static bool under_way(struct moves *r, const char *key, bool cancel)
         return m;
 }
 
-void moves_domain_event(struct moves *r, const char *uuid, int event, int detail)
+bool moves_domain_event(struct moves *r, const char *uuid, int event, int detail)
 {
         struct mono now = mono_now();
+        bool pausing = false;
 
         if (!r || (event != VIR_DOMAIN_EVENT_SUSPENDED && event != VIR_DOMAIN_EVENT_RESUMED))
-                return;
+                return false;
         pthread_mutex_lock(&r->lock);
         for (struct move *m = r->first; m; m = m->next) {
                 if (strcmp(m->uuid, uuid) != 0)
@@ -86,9 +87,11 @@ void moves_domain_event(struct moves *r, const char *uuid, int event, int detail
                         m->paused = now;
                 pthread_mutex_unlock(&m->lock);
                 m->near = near;
+                pausing |= near;
                 handover_wake(m);
         }
         pthread_mutex_unlock(&r->lock);
+        return pausing;
 }
 
 void moves_iteration(struct moves *r, const char *uuid, int iteration)
@@ -276,6 +279,13 @@ static int take_up(struct agent *a, const char *ns, const char *name, struct err
         if (rc)
                 return rc;
         enum transfer_state s = m->status.transfer.state;
+        if (vm && moves_has(a->moves, vm->meta.uid)) {
+                rc = err_set(e, -EAGAIN,
+                             "an earlier migration of the guest is still being cleared up");
+                migration_free(m);
+                vm_free(vm);
+                return rc;
+        }
         if (our_turn(a, m) && s == TRANSFER_NONE && m->status.phase == MIG_COPYING)
                 return begin_new(a, m, vm, e);
         if (our_turn(a, m) && s != TRANSFER_NONE && vm && !strcmp(vm->meta.uid, m->status.vm_uid))
@@ -301,6 +311,8 @@ int64_t move_work(struct agent *a, const char *rest)
         int rc = take_up(a, ns, name, &e);
         if (!rc || rc == -ENOENT)
                 return WORK_DONE;
+        if (rc == -EAGAIN)
+                return NOT_YET_MS; /* or another has written it: read anew */
         log_err(&e, "cannot take up a migration", "migration", rest, NULL);
         return WORK_RETRY;
 }

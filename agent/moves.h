@@ -15,8 +15,9 @@ size_t moves_count(struct moves *m); /* m may be NULL */
 /* A move of that guest is under way in this process. */
 bool moves_has(struct moves *m, const char *uuid);
 
-/* Passed on from libvirt's events; quick. */
-void moves_domain_event(struct moves *m, const char *uuid, int event, int detail);
+/* Passed on from libvirt's events; quick. True for the beginning of a move's pause: no time to
+ * look. */
+bool moves_domain_event(struct moves *m, const char *uuid, int event, int detail);
 void moves_iteration(struct moves *m, const char *uuid, int iteration);
 
 #endif

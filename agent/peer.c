@@ -98,11 +98,7 @@ int peer_find(struct move *m, struct err *e)
         return connect_target(m, e);
 }
 
-/*
- * What an earlier attempt left on the target. The guest runs here, so nothing there may ever be
- * resumed: it goes. Should one run there, nothing is touched.
- */
-static int clear_target(struct move *m, struct err *e)
+int peer_clear(struct move *m, struct err *e)
 {
         struct domain_facts f;
         int rc = domain_read(m->peer, m->uuid, &f, e);
@@ -114,8 +110,8 @@ static int clear_target(struct move *m, struct err *e)
         if (f.own == OWN_RUNNING || !f.ours)
                 return err_set(e, -EEXIST, "a domain with the guest's uuid %s on %s",
                                f.own == OWN_RUNNING ? "runs" : "exists", m->mig->status.target);
-        log_msg(LOG_WARN, "removing what an earlier migration left on the target", "migration",
-                m->key, "state", domain_reason(&f), NULL);
+        log_msg(LOG_WARN, "removing what a migration left on the target", "migration", m->key,
+                "state", domain_reason(&f), NULL);
         return domain_remove(m->peer, m->uuid, e);
 }
 
@@ -137,5 +133,5 @@ int peer_prepare(struct move *m, struct err *e)
         host_free(h);
         if (!rc)
                 rc = connect_target(m, e);
-        return rc ? rc : clear_target(m, e);
+        return rc ? rc : peer_clear(m, e);
 }

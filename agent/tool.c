@@ -228,9 +228,35 @@ static int image_format(const char *image, const char **format)
         return 0;
 }
 
+/* Length of the path without its last n parts, 0 when it has not that many. */
+static size_t base_len(const char *path, int n)
+{
+        size_t len = strlen(path);
+
+        for (; n > 0 && len; n--)
+                while (len && path[--len] != '/')
+                        ;
+        return len;
+}
+
+/*
+ * How a disk names its image: from POOL/disks/UID/DISK to POOL/images/FILE relative to its own
+ * folder, so that a pool may be mounted somewhere else one day; an image of another pool by its
+ * full path.
+ */
+static void name_image(const char *file, const char *image, char out[PATH_SIZE])
+{
+        size_t pool = base_len(file, 3);
+
+        if (pool && pool == base_len(image, 2) && !memcmp(file, image, pool))
+                snprintf(out, PATH_SIZE, "../..%s", image + pool);
+        else
+                snprintf(out, PATH_SIZE, "%s", image);
+}
+
 static int make_disk(const char *file, const char *size, const char *image)
 {
-        char folder[PATH_SIZE], tmp[PATH_SIZE];
+        char folder[PATH_SIZE], tmp[PATH_SIZE], backing[PATH_SIZE];
         const char *format = NULL, *argv[12];
         int n = 0, rc = prepare(file, folder);
 
@@ -245,8 +271,9 @@ static int make_disk(const char *file, const char *size, const char *image)
         argv[n++] = "-f";
         argv[n++] = "qcow2";
         if (image) {
+                name_image(file, image, backing);
                 argv[n++] = "-b";
-                argv[n++] = image;
+                argv[n++] = backing;
                 argv[n++] = "-F";
                 argv[n++] = format;
         }

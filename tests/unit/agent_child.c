@@ -189,6 +189,7 @@ static void disks(void **state)
         assert_int_equal(child_run(info, 5000, &out, &e), 0);
         assert_non_null(strstr(buf_str(&out), "2097152 bytes"));
         assert_non_null(strstr(buf_str(&out), "backing file format: qcow2"));
+        assert_non_null(strstr(buf_str(&out), "backing file: ../../images/base.qcow2"));
         assert_int_equal(file_read(in_pool("disks/u/a.qcow2"), &before, &e), 0);
         /* once there, never touched again */
         assert_int_equal(tool(NULL, &e, "blank", in_pool("disks/u/a.qcow2"), "9999999", NULL), 0);

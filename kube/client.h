@@ -100,7 +100,11 @@ must_check int kube_watch_start(struct kube_client *c, const struct kube_watch_c
 void kube_watch_stop(struct kube_watch *w);
 /* True once the first list was delivered whole. */
 bool kube_watch_synced(const struct kube_watch *w);
-/* Milliseconds since the API server last said anything on this watch (event, bookmark, list). */
+/*
+ * Milliseconds since the API server last said anything on this watch (event, bookmark, list, or
+ * that it serves the watch). Where nothing changes it sends nothing; a watch that has been silent
+ * for 90 s is renewed, so that much more than that means that the server is not there.
+ */
 int64_t kube_watch_silence_ms(const struct kube_watch *w);
 
 #endif

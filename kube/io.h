@@ -36,7 +36,10 @@ struct kube_transfer {
         const char *body;         /* NULL: none */
         size_t body_len;
         int64_t deadline_ms; /* for all of it */
-        int64_t silence_ms;  /* without a byte from the server */
+        int64_t answer_ms;   /* until the answer's header; 0: no limit but the deadline */
+        int64_t silence_ms;  /* without a byte after it; 0: likewise */
+        /* The answer's header has come, and it is a 2xx; may be NULL. */
+        void (*answered)(struct kube_transfer *t);
         /* Bytes of a 2xx body as they come; a negative result ends the transfer and is its code. */
         int (*sink)(struct kube_transfer *t, const char *data, size_t len, struct err *e);
         void (*done)(struct kube_transfer *t); /* at the end; not called after a cancel */
@@ -53,6 +56,7 @@ struct kube_transfer {
         CURL *easy;
         struct curl_slist *headers;
         size_t header_bytes;
+        bool has_header;
         struct mono started, heard;
         struct kube_timer timer;
         bool token_retried;
@@ -64,8 +68,10 @@ struct kube_tuning {
         int64_t connect_ms;
         int64_t request_ms;       /* a synchronous call, retries included */
         int64_t page_ms;          /* a page of a reflector's list */
-        int64_t page_silence_ms;  /* ... without a byte */
-        int64_t watch_silence_ms; /* bookmarks come about each minute */
+        int64_t answer_ms;        /* a reflector's request until the header of its answer */
+        int64_t page_silence_ms;  /* a page without a byte */
+        int64_t watch_silence_ms; /* bookmarks come about each minute, but not while nothing changes
+                                   */
         int64_t healthy_ms;       /* a watch that lived this long resets the backoff */
         int64_t backoff_min_ms, backoff_max_ms;
         int64_t token_age_ms;

@@ -79,7 +79,6 @@ int kube_reflect_url(struct kube_reflect *r, const char *server, uint64_t random
                 kube_url_param(url, "allowWatchBookmarks", "true");
                 kube_url_param(url, "timeoutSeconds", seconds);
                 kube_url_param(url, "resourceVersion", r->rv);
-                kube_lines_free(&r->lines);
         }
         return kube_url_check(url, e);
 }
@@ -321,6 +320,12 @@ int kube_reflect_data(struct kube_reflect *r, const char *data, size_t len, stru
 
 /* --- the end of a request */
 
+/* The shell lost patience with a watch that was accepted and then silent. */
+static bool quiet(const struct kube_reflect *r, const struct kube_reflect_end *end)
+{
+        return r->phase == KUBE_WATCHING && end->http == 200 && end->code == -ETIMEDOUT;
+}
+
 static bool success(const struct kube_reflect_end *end)
 {
         return end->code == 0 && end->http >= 200 && end->http < 300;
@@ -352,6 +357,8 @@ int64_t kube_reflect_end(struct kube_reflect *r, const struct kube_reflect_end *
                 backoff_reset(&r->backoff);
                 r->failed_watches = 0;
         }
+        if (quiet(r, end))
+                return 0;
         if (!success(end)) {
                 e = *end->err;
         } else if (!watching) {

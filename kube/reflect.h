@@ -4,6 +4,11 @@
  *   LISTING --page with "continue"--> LISTING --last page--> WATCHING --end--> WATCHING
  *      ^------------- 410, an event that cannot be read, several failures -------'
  *
+ * A watch in which nothing changes may be silent for its whole life: an API server sends bookmarks
+ * only once there has been an event since the watch began (kube-apiserver 1.36, seen). So the shell
+ * ends a silent watch after a while and a new one from the same place shows that the server is
+ * there.
+ *
  * The shell (watch.c) sends the request that kube_reflect_url names, passes the bytes of the
  * answer to kube_reflect_data and its end to kube_reflect_end, which says how long to wait before
  * the next one.
@@ -45,7 +50,7 @@ struct kube_reflect {
 /* How a request ended. */
 struct kube_reflect_end {
         int http;               /* 0: no answer */
-        int code;               /* 0, or why there is no whole answer: e says it */
+        int code;               /* 0, or why there is no whole answer: err says it */
         const struct err *err;  /* with code < 0 or an http that is not 2xx */
         int64_t retry_after_ms; /* 0: not named */
         int64_t lived_ms;       /* since the request was sent */

@@ -24,7 +24,6 @@ struct request {
         int64_t deadline_ms;
         int (*sink)(void *ctx, const char *data, size_t len, struct err *e);
         void *ctx;
-        bool passed; /* the sink has seen something */
 };
 
 static struct request *request_of(struct kube_transfer *t)
@@ -41,7 +40,6 @@ static int on_data(struct kube_transfer *t, const char *data, size_t len, struct
 {
         struct request *r = request_of(t);
 
-        r->passed = true;
         return r->sink(r->ctx, data, len, e);
 }
 
@@ -88,7 +86,7 @@ static bool worth_retry(const struct request *r)
 {
         const struct kube_transfer *t = &r->transfer;
 
-        if (r->once || r->passed || t->code < 0 || !kube_status_transient(t->http))
+        if (r->once || t->code < 0 || !kube_status_transient(t->http))
                 return false;
         return !r->create || t->http == 429 || t->retry_after_ms > 0;
 }

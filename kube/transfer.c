@@ -20,21 +20,6 @@ static size_t fail(struct kube_transfer *t, int code)
         return 0; /* anything but the size ends the transfer */
 }
 
-static size_t on_header(char *data, size_t size, size_t n, void *arg)
-{
-        struct kube_transfer *t = arg;
-
-        (void)data;
-        n *= size;
-        t->heard = mono_now();
-        t->header_bytes += n;
-        if (t->header_bytes > HEADERS_MAX)
-                return fail(t,
-                            err_set(&t->err, -E2BIG, "the answer's header is larger than %zu bytes",
-                                    HEADERS_MAX));
-        return n;
-}
-
 static int http_status(const struct kube_transfer *t)
 {
         long v = 0;
@@ -48,6 +33,42 @@ static bool success(int http)
         return http >= 200 && http < 300;
 }
 
+/* How long the server may be silent now. */
+static int64_t patience(const struct kube_transfer *t)
+{
+        return t->has_header ? t->silence_ms : t->answer_ms;
+}
+
+static void set_timer(struct kube_transfer *t)
+{
+        struct mono at = mono_add_ms(t->started, t->deadline_ms);
+        struct mono silent = mono_add_ms(t->heard, patience(t));
+
+        kube_timer_set(t->client, &t->timer, patience(t) && silent.ns < at.ns ? silent : at);
+}
+
+static size_t on_header(char *data, size_t size, size_t n, void *arg)
+{
+        struct kube_transfer *t = arg;
+
+        n *= size;
+        t->heard = mono_now();
+        t->header_bytes += n;
+        if (t->header_bytes > HEADERS_MAX)
+                return fail(t,
+                            err_set(&t->err, -E2BIG, "the answer's header is larger than %zu bytes",
+                                    HEADERS_MAX));
+        /* The empty line after the last one; a 100 Continue has one too. */
+        if (n == 2 && *data == '\r' && http_status(t) >= 200) {
+                t->has_header = true;
+                t->http = http_status(t);
+                set_timer(t);
+                if (t->answered && success(t->http))
+                        t->answered(t);
+        }
+        return n;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
         struct kube_transfer *t = arg;
@@ -55,8 +76,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 
         n *= size;
         t->heard = mono_now();
-        if (!t->http)
-                t->http = http_status(t);
         if (success(t->http)) {
                 if (t->sink && n)
                         rc = t->sink(t, data, n, &t->err);
@@ -223,14 +242,6 @@ static struct kube_transfer *transfer_of(struct kube_timer *timer)
                                                 offsetof(struct kube_transfer, timer));
 }
 
-static void set_timer(struct kube_transfer *t)
-{
-        struct mono at = mono_add_ms(t->started, t->deadline_ms);
-        struct mono silent = mono_add_ms(t->heard, t->silence_ms);
-
-        kube_timer_set(t->client, &t->timer, t->silence_ms && silent.ns < at.ns ? silent : at);
-}
-
 static void on_timer(struct kube_timer *timer)
 {
         struct kube_transfer *t = transfer_of(timer);
@@ -238,18 +249,18 @@ static void on_timer(struct kube_timer *timer)
         int64_t total = mono_ms_between(t->started, now), silent = mono_ms_between(t->heard, now);
         struct err e;
 
-        if (t->code < 0)
-                e = t->err;
-        else if (total >= t->deadline_ms)
+        if (t->code < 0) {
+                e = t->err; /* of the start */
+        } else if (total >= t->deadline_ms) {
                 err_set(&e, -ETIMEDOUT, "no whole answer within %lld ms",
                         (long long)t->deadline_ms);
-        else if (t->silence_ms && silent >= t->silence_ms)
+        } else if (patience(t) && silent >= patience(t)) {
                 err_set(&e, -ETIMEDOUT, "the server was silent for %lld ms", (long long)silent);
-        else {
+        } else {
                 set_timer(t);
                 return;
         }
-        if (e.code == -ETIMEDOUT && t->easy) {
+        if (e.code == -ETIMEDOUT && !t->has_header && t->easy) {
                 t->client->suspect = true;
                 curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
         }
@@ -261,6 +272,7 @@ void kube_transfer_start(struct kube_transfer *t)
         t->http = t->code = 0;
         t->retry_after_ms = 0;
         t->header_bytes = 0;
+        t->has_header = false;
         t->curl_error[0] = 0;
         t->problem = buf_new(PROBLEM_MAX);
         t->started = t->heard = mono_now();

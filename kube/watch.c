@@ -54,6 +54,15 @@ static int on_data(struct kube_transfer *t, const char *data, size_t len, struct
         return rc;
 }
 
+/* The server serves us from where we are, though there may be nothing to say. */
+static void on_answer(struct kube_transfer *t)
+{
+        struct kube_watch *w = of_transfer(t);
+
+        if (w->reflect.phase == KUBE_WATCHING)
+                atomic_store(&w->said_ns, mono_now().ns);
+}
+
 static void next_in(struct kube_watch *w, int64_t ms)
 {
         kube_timer_set(w->client, &w->timer, mono_add_ms(mono_now(), ms));
@@ -94,10 +103,12 @@ static void send_request(struct kube_timer *timer)
         t->client = c;
         t->method = "GET";
         t->url = buf_str(&w->url);
+        t->answered = on_answer;
         t->sink = on_data;
         t->done = on_done;
         t->token_retried = false;
         t->deadline_ms = listing ? c->tune.page_ms : WATCH_LIFE_MS;
+        t->answer_ms = c->tune.answer_ms;
         t->silence_ms = listing ? c->tune.page_silence_ms : c->tune.watch_silence_ms;
         kube_transfer_start(t);
 }

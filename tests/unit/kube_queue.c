@@ -210,6 +210,38 @@ static void a_sleeper_hears_of_an_earlier_key(void **state)
         kube_queue_free(q);
 }
 
+static void *late_worker(void *arg)
+{
+        char key[KUBE_KEY_MAX];
+
+        /* Works on its key until the other one has been taken too. */
+        if (!kube_queue_take(arg, key, -1))
+                return NULL;
+        for (int i = 0; i < 400 && kube_queue_len(arg) == 0; i++)
+                nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        return arg;
+}
+
+static void the_next_delay_wakes_another(void **state)
+{
+        struct kube_queue *q = kube_queue_new(20, 160);
+        struct mono start = mono_now();
+        pthread_t t[2];
+
+        (void)state;
+        for (int i = 0; i < 2; i++)
+                pthread_create(&t[i], NULL, late_worker, q);
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* both sleep without an end */
+        kube_queue_add_after(q, "a", 30);
+        kube_queue_add_after(q, "b", 60);
+        kube_queue_add_after(q, "end", 120);
+        for (int i = 0; i < 2; i++)
+                pthread_join(t[i], NULL);
+        assert_in_range(mono_ms_between(start, mono_now()), 160, 1500);
+        assert_int_equal(kube_queue_len(q), 1); /* "end", and neither of the others */
+        kube_queue_free(q);
+}
+
 #define KEYS 50
 
 static struct {
@@ -312,6 +344,7 @@ int main(void)
                 cmocka_unit_test(retries_back_off),
                 cmocka_unit_test(close_wakes_all),
                 cmocka_unit_test(a_sleeper_hears_of_an_earlier_key),
+                cmocka_unit_test(the_next_delay_wakes_another),
                 cmocka_unit_test(no_key_is_lost_or_worked_on_twice_at_once),
                 cmocka_unit_test(without_memory),
         };

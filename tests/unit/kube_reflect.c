@@ -366,6 +366,24 @@ static void short_watches_are_told(void **state)
         expect("error -104/0 the watch ended after 3 ms\nwait 100\n");
 }
 
+static void quiet_watches_go_on(void **state)
+{
+        struct err e = {.code = -ETIMEDOUT, .msg = "silent"};
+        struct kube_reflect_end how = {
+                .http = 200, .code = -ETIMEDOUT, .err = &e, .lived_ms = 90000};
+
+        (void)state;
+        listed();
+        for (int i = 0; i < 2 * KUBE_WATCH_RETRIES; i++) {
+                assert_int_equal(kube_reflect_end(&r, &how, 0), 0);
+                ask();
+                expect(WATCH_URL("10"));
+        }
+        how.http = 0; /* not even accepted */
+        assert_int_equal(kube_reflect_end(&r, &how, 0), 100);
+        expect("error -110/0 silent\n");
+}
+
 static void bad_lists(void **state)
 {
         static const char *const rows[] = {
@@ -479,6 +497,7 @@ int main(void)
                 T(a_watch_that_never_works_is_listed_again),
                 T(backoff_grows_and_health_resets_it),
                 T(short_watches_are_told),
+                T(quiet_watches_go_on),
                 T(bad_lists),
                 T(selectors),
                 T(time_of_a_watch),

@@ -107,6 +107,24 @@ static void verbs(void **state)
         assert_int_equal(fake_connections(server), 1); /* kept alive */
 }
 
+/* curl would ask "Expect: 100-continue" of a large body and wait for an answer. */
+static void large_bodies(void **state)
+{
+        size_t n = 2 << 20;
+        autofree char *text = calloc(1, n + 1);
+        autojson struct json *o = json_new_object();
+        struct mono start = mono_now();
+        struct err e;
+
+        (void)state;
+        begin(record, NULL);
+        memset(text, 'x', n);
+        assert_non_null(json_set_str(o, "large", text));
+        assert_int_equal(kube_update(client, &KUBE_PODS, "n", "p", o, NULL, &e), 0);
+        assert_null(strstr(wire_headers, "Expect:"));
+        assert_true(mono_ms_between(start, mono_now()) < 900);
+}
+
 static void names_that_are_none(void **state)
 {
         autojson struct json *o = json_new_object();
@@ -597,6 +615,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 T(verbs),
+                T(large_bodies),
                 T(names_that_are_none),
                 T(answers_and_codes),
                 T(retry_after_is_waited_for),

@@ -114,6 +114,32 @@ static void big_line_gives_its_memory_back(void **state)
         free(big);
 }
 
+static int count(void *ctx, const char *text, size_t len, struct err *e)
+{
+        (void)text;
+        (void)e;
+        *(size_t *)ctx += len;
+        return 0;
+}
+
+static void big_item_gives_its_memory_back(void **state)
+{
+        size_t seen = 0;
+        struct kube_items items = kube_items_new(1 << 20, count, count, &seen);
+        char *big = malloc(300000);
+
+        (void)state;
+        memset(big, 'x', 300000);
+        assert_int_equal(kube_items_feed(&items, "{\"items\":[{\"a\":\"", 16, NULL), 0);
+        assert_int_equal(kube_items_feed(&items, big, 300000, NULL), 0);
+        assert_true(items.part.cap >= 300000);
+        assert_int_equal(kube_items_feed(&items, "\"},", 3, NULL), 0);
+        assert_int_equal(seen, 300008);
+        assert_int_equal(items.part.cap, 0);
+        kube_items_free(&items);
+        free(big);
+}
+
 #define LIST(meta, items) "{\"kind\":\"PodList\",\"metadata\":" meta ",\"items\":" items "}"
 
 static const struct {
@@ -252,6 +278,7 @@ int main(void)
                 cmocka_unit_test(line_bound),
                 cmocka_unit_test(line_refused),
                 cmocka_unit_test(big_line_gives_its_memory_back),
+                cmocka_unit_test(big_item_gives_its_memory_back),
                 cmocka_unit_test(lists_whatever_the_pieces),
                 cmocka_unit_test(cut_list_is_not_done),
                 cmocka_unit_test(object_bound),

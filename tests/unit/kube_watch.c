@@ -494,12 +494,71 @@ static void silent_servers_are_left(void **state)
         assert_int_equal(kube_client_new(&cfg, "drover-test", &client, &e), 0);
         client->tune.backoff_min_ms = 5;
         client->tune.watch_silence_ms = 700;
+        client->tune.answer_ms = 300;
         assert_int_equal(kube_watch_start(client, &config, &watch, &e), 0);
         wait_for("+b ");
-        assert_string_equal(got.text, "+a S !110 !110 +b ");
+        assert_string_equal(got.text, "+a S !110 +b "); /* quiet is no error, no header is one */
         assert_int_equal(watches, 3);
         nap(100);
         assert_in_range(kube_watch_silence_ms(watch), 100, 600);
+}
+
+static void nothing_to_say(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        (void)ctx;
+        if (list_a(c, r))
+                return;
+        fake_stream(c);
+        fake_hang(c);
+}
+
+static void quiet_watches_are_renewed(void **state)
+{
+        struct kube_config cfg = {.ns = "default"};
+        struct err e;
+
+        (void)state;
+        got.text[0] = 0;
+        server = fake_start(nothing_to_say, NULL);
+        cfg.server = fake_url(server);
+        assert_int_equal(kube_client_new(&cfg, "drover-test", &client, &e), 0);
+        client->tune.watch_silence_ms = 100;
+        assert_int_equal(kube_watch_start(client, &config, &watch, &e), 0);
+        wait_for("S ");
+        for (int i = 0; i < 50; i++) {
+                assert_true(kube_watch_silence_ms(watch) < 1000);
+                nap(20);
+        }
+        assert_string_equal(got.text, "+a S ");
+        assert_in_range(fake_requests(server), 5, 12);
+}
+
+static void half_a_page(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        _Atomic int *n = ctx;
+
+        if (++*n > 1) {
+                nothing_to_say(c, r, NULL);
+                return;
+        }
+        fake_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"items\":[");
+        fake_hang(c);
+}
+
+static void silent_pages_are_left(void **state)
+{
+        struct kube_config cfg = {.ns = "default"};
+        _Atomic int n = 0;
+        struct err e;
+
+        (void)state;
+        got.text[0] = 0;
+        server = fake_start(half_a_page, &n);
+        cfg.server = fake_url(server);
+        assert_int_equal(kube_client_new(&cfg, "drover-test", &client, &e), 0);
+        client->tune.page_silence_ms = 200;
+        assert_int_equal(kube_watch_start(client, &config, &watch, &e), 0);
+        wait_for("!110 +a S ");
 }
 
 static void mute_list(struct fake_conn *c, const struct fake_request *r, void *ctx)
@@ -523,7 +582,7 @@ static void silent_lists_are_left(void **state)
         server = fake_start(mute_list, &n);
         cfg.server = fake_url(server);
         assert_int_equal(kube_client_new(&cfg, "drover-test", &client, &e), 0);
-        client->tune.page_silence_ms = 200;
+        client->tune.answer_ms = 200;
         assert_int_equal(kube_watch_start(client, &config, &watch, &e), 0);
         wait_for("!110 +a S ");
         assert_true(fake_connections(server) >= 2); /* not on the one that went silent */
@@ -794,6 +853,8 @@ int main(void)
                 T(a_hundred_megabytes),
                 T(silent_servers_are_left),
                 T(silent_lists_are_left),
+                T(quiet_watches_are_renewed),
+                T(silent_pages_are_left),
                 T(cut_connections_are_made_again),
                 T(failures_back_off),
                 T(watches_that_end_at_once_make_no_storm),

@@ -19,8 +19,11 @@ def dry_run(folder):
 
 
 def examples():
+    """A VM names its image, so the images come first, and for real."""
     for path in sorted((lab.ROOT / "examples").glob("*.yaml")):
-        lab.kubectl("apply", "--dry-run=server", "-f", path)
+        for part in path.read_text().split("\n---\n"):
+            dry = [] if "kind: VirtualMachineImage" in part else ["--dry-run=server"]
+            lab.apply(part, *dry)
 
 
 def steps():

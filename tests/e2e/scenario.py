@@ -9,6 +9,9 @@ from lab import at, condition, expect, get
 
 DEMO = (lab.ROOT / "examples" / "demo.yaml").read_text()
 NAMESPACE = "default"
+# A single move shares two cores with all of Kubernetes, so one figure says little: the target is for the median of
+# many (moves.py asserts it), the limit for each.
+GAP_TARGET_MS, GAP_LIMIT_MS = 300, 1000
 COMPONENTS = ("drover-webhook", "drover-extender", "drover-migrator")
 
 
@@ -30,6 +33,10 @@ def on_node(node):
 
 def other(node):
     return "node1" if node == "node2" else "node2"
+
+
+def figure(name, gap):
+    return f"figure {name} {gap} ms target <= {GAP_TARGET_MS} {'ok' if gap <= GAP_TARGET_MS else 'short'}"
 
 
 def handles(vm="demo"):
@@ -162,7 +169,7 @@ class Scenario:
         self.boot = lab.boot_id(self.address)
         return [f"{self.address} port {lab.ECHO_PORT}, guest boot id {self.boot}"]
 
-    def migrate(self, limit_ms=300):
+    def migrate(self):
         source, target = self.node, other(self.node)
         patch = on_node(target)
         progress = Progress("demo")
@@ -182,14 +189,14 @@ class Scenario:
         expect(handles()[0]["spec"]["nodeName"] == target, "the pod left is not the one on the target")
         expect(lab.domains(source) == [], f"domains left on {source}: {lab.domains(source)}")
         expect(lab.domains(target) == ["default_demo"], f"domains on {target}: {lab.domains(target)}")
-        expect(gap < limit_ms, f"longest gap {gap} ms, at most {limit_ms} ms allowed")
+        expect(gap < GAP_LIMIT_MS, f"longest gap {gap} ms, at most {GAP_LIMIT_MS} ms allowed")
         last = migrations()[-1]
         return [f"kubectl patch vm demo --type merge -p '{json.dumps(patch)}'",
                 "seen: " + ", ".join(f"{p}{f' {m} {n}%' if m else ''}" for p, m, n in seen),
                 f"{source} -> {target} in {took:.1f} s, old pod gone; migration {last['metadata']['name']} "
                 f"{at(last, 'status.phase')}, {at(last, 'status.totalMs')} ms, guest paused {at(last, 'status.downtimeMs')} ms",
                 f"same TCP session, same boot id; longest gap {gap} ms at 5 ms interval ({meter.replies} echoes)",
-                f"figure migration_gap {gap} ms target <= {limit_ms} {'ok' if gap <= limit_ms else 'short'}"]
+                figure("migration_gap", gap)]
 
     def delete_vm(self):
         if self.session:

@@ -29,6 +29,7 @@ struct agent {
         struct moves *moves;               /* migrations this node is the source of */
         struct starts *starts;             /* what was started and stopped when */
         _Atomic(enum virt_type) virt_type; /* once the facts are read */
+        bool libvirt_lost;                 /* virt's thread only: it was told */
         atomic_bool started;               /* all parts are there: work may be done */
         atomic_bool synced;        /* the table holds all domains: read whole at least once */
         struct kube_store *vms;    /* whose owner is this node */

@@ -57,6 +57,7 @@ static void connected(void *ctx)
 {
         struct agent *a = ctx;
 
+        a->libvirt_lost = false;
         log_msg(LOG_INFO, "connected to libvirtd", NULL);
         mounts_new_libvirtd(a->mounts);
         publish_libvirt(a->publisher, "");
@@ -69,7 +70,9 @@ static void lost(void *ctx, const char *why)
 {
         struct agent *a = ctx;
 
-        log_msg(LOG_WARN, "libvirtd cannot be reached", "why", why, NULL);
+        if (!a->libvirt_lost) /* each further attempt says the same */
+                log_msg(LOG_WARN, "libvirtd cannot be reached", "why", why, NULL);
+        a->libvirt_lost = true;
         publish_libvirt(a->publisher, why);
 }
 

@@ -61,6 +61,30 @@ static void name(struct admit *c)
                                       ADMISSION_NAME_MAX));
 }
 
+static void counts(struct admit *c)
+{
+        const struct placement *p = &c->vm->spec.placement;
+        const struct {
+                const char *path;
+                size_t n, most;
+        } lists[] = {
+                {"spec.disks", c->vm->spec.ndisks, ADMISSION_DEVICES_MAX},
+                {"spec.networks", c->vm->spec.nnetworks, ADMISSION_DEVICES_MAX},
+                {"spec.sshKeys", c->vm->spec.ssh_keys.n, ADMISSION_LIST_MAX},
+                {"spec.nodeSelector", p->node_selector.n, ADMISSION_LIST_MAX},
+                {"spec.tolerations", p->tolerations.n, ADMISSION_LIST_MAX},
+                {"spec.affinity.nodeAffinity", p->required.n, ADMISSION_TERMS_MAX},
+                {"spec.affinity.podAffinity", p->pod_affinity.n, ADMISSION_TERMS_MAX},
+                {"spec.affinity.podAntiAffinity", p->pod_anti_affinity.n, ADMISSION_TERMS_MAX},
+        };
+
+        for (size_t i = 0; i < countof(lists); i++)
+                if (lists[i].n > lists[i].most)
+                        admit_tell(c, lists[i].path,
+                                   admit_text(c, "has %zu members, at most %zu are allowed",
+                                              lists[i].n, lists[i].most));
+}
+
 static void run_strategy(struct admit *c)
 {
         if (c->vm->spec.run == RUN_BAD)
@@ -339,6 +363,7 @@ static const struct {
 } rules[] = {
         {ADMIT_NAMESPACE, namespaces},
         {ADMIT_NAME, name},
+        {ADMIT_COUNT, counts},
         {ADMIT_RUN_STRATEGY, run_strategy},
         {ADMIT_CORES, cores},
         {ADMIT_CPU_MODEL, cpu_model},
@@ -377,6 +402,8 @@ void admission_check(struct arena *a, const struct admission_facts *f, struct ad
         for (size_t i = 0; i < countof(rules); i++) {
                 c.rule = rules[i].rule;
                 rules[i].check(&c);
+                if (c.rule == ADMIT_COUNT && out->n && out->v[out->n - 1].rule == ADMIT_COUNT)
+                        return;
         }
         admit_warnings(&c);
 }

@@ -14,6 +14,7 @@ enum admission_rule {
         ADMIT_OK,
         ADMIT_NAMESPACE, /* 1: one whose pods the webhook never sees */
         ADMIT_NAME,      /* longer than names of pods and migrations made of it allow */
+        ADMIT_COUNT,     /* a list is too long: then the rest is not looked at */
         ADMIT_RUN_STRATEGY,
         ADMIT_CORES,
         ADMIT_CPU_MODEL,
@@ -48,6 +49,8 @@ enum admission_rule {
 #define ADMISSION_PROBLEMS_MAX   16
 #define ADMISSION_WARNINGS_MAX   8
 #define ADMISSION_MEMORY_MIN     ((int64_t)16 << 20)
+#define ADMISSION_DEVICES_MAX    16 /* disks, and networks */
+#define ADMISSION_LIST_MAX       64 /* keys, labels, tolerations */
 #define ADMISSION_TERMS_MAX      32
 #define ADMISSION_CLOUD_INIT_MAX 65536
 

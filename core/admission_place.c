@@ -111,10 +111,6 @@ void admit_affinity(struct admit *c)
 
         if (p->has_required && !p->required.n)
                 admit_tell(c, TERMS, "must have at least one term: without any no node matches");
-        if (p->required.n > ADMISSION_TERMS_MAX)
-                admit_tell(c, TERMS,
-                           admit_text(c, "has %zu terms, at most %d are allowed", p->required.n,
-                                      ADMISSION_TERMS_MAX));
         for (size_t i = 0; i < p->required.n; i++) {
                 const struct selector_term *t = &p->required.v[i];
 

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ARENA_MAX   ((size_t)1 << 20)
+#define ARENA_MAX                                                                                  \
+        ((size_t)8 << 20) /* the texts about the longest VM that the CRD lets pass are 1 MiB */
 #define MESSAGE_MAX ((size_t)64 << 10)
 #define MIGRATOR    "system:serviceaccount:" DROVER_NAMESPACE ":drover-migrator"
 
@@ -63,14 +64,17 @@ static bool has_image(void *ctx, const char *name)
         return cache_image(r->hook->cache, r->req->ns, name);
 }
 
-static void deny_problems(struct review *r)
+static int deny_problems(struct review *r, struct err *e)
 {
         struct buf text autobuf = buf_new(MESSAGE_MAX);
 
         for (size_t i = 0; i < r->report.n; i++)
                 buf_addf(&text, "%s%s: %s", i ? "; " : "", r->report.v[i].path,
                          r->report.v[i].message);
+        if (text.failed)
+                return err_set(e, text.error, "tell what is wrong");
         deny(r, 422, "Invalid", buf_str(&text));
+        return 0;
 }
 
 /*
@@ -94,10 +98,18 @@ static int judge_vm(struct review *r, const struct vm *vm, const struct vm *old,
         if (r->report.rc)
                 return err_set(e, r->report.rc, "out of memory");
         if (r->report.n)
-                deny_problems(r);
+                return deny_problems(r, e);
         r->ans.warnings = r->report.warnings;
         r->ans.nwarnings = r->report.nwarnings;
         return 0;
+}
+
+/* One that is stored and cannot be read was not admitted by us: the new one is judged alone. */
+static int decode_old(const struct json *j, struct vm **out, struct err *e)
+{
+        int rc = j ? vm_decode(j, out, e) : 0;
+
+        return rc == -ENOMEM ? rc : 0;
 }
 
 static int check_vm(struct review *r, struct err *e)
@@ -108,16 +120,13 @@ static int check_vm(struct review *r, struct err *e)
         if (spec_unchanged(r->req))
                 return 0;
         rc = vm_decode(r->req->object, &vm, e);
-        if (rc == -ENOMEM)
-                return rc;
-        if (rc < 0) {
+        if (rc == -EINVAL || rc == -E2BIG) {
                 deny(r, 422, "Invalid", e->msg);
                 return 0;
         }
-        /* one that is stored and cannot be read was not admitted by us: judge the new one alone */
-        if (r->req->old_object && vm_decode(r->req->old_object, &old, e) < 0)
-                old = NULL;
-        if (!vm->meta.deleting)
+        if (!rc)
+                rc = decode_old(r->req->old_object, &old, e);
+        if (!rc && !vm->meta.deleting)
                 rc = judge_vm(r, vm, old, e);
         vm_free(old);
         vm_free(vm);

@@ -405,24 +405,52 @@ static void cloud_init(void **state)
                 }
 }
 
-static void too_many_terms(void **state)
+/* The longest list is fine, one more is told, and nothing else then. */
+static void counts(void **state)
 {
-        (void)state;
-        for (int n = ADMISSION_TERMS_MAX; n <= ADMISSION_TERMS_MAX + 1; n++) {
-                autobuf struct buf b = buf_new(TEXT_MAX);
-                struct vm *vm;
+        static const struct {
+                const char *begin, *member, *end, *path;
+                int most;
+        } t[] = {
+                {"'disks':[{'name':'a','blank':{'size':'1Gi'}}",
+                 ",{'name':'d%d','blank':{'size':'1Gi'}}", "]", "spec.disks", 16},
+                {"'networks':[{'name':'a'}", ",{'name':'d%d'}", "]", "spec.networks", 16},
+                {"'sshKeys':['ssh-ed25519 " ED25519 "'", ",'ssh-ed25519 " ED25519 " k%d'", "]",
+                 "spec.sshKeys", 64},
+                {"'nodeSelector':{'a':'b'", ",'k%d':'v'", "}", "spec.nodeSelector", 64},
+                {"'tolerations':[{'operator':'Exists'}", ",{'key':'k%d','operator':'Exists'}", "]",
+                 "spec.tolerations", 64},
+                {"'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{"
+                 "'nodeSelectorTerms':[{}",
+                 ",{'matchExpressions':[{'key':'k%d','operator':'Exists'}]}", "]}}}",
+                 "spec.affinity.nodeAffinity", 32},
+                {"'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':["
+                 "{'topologyKey':'a'}",
+                 ",{'topologyKey':'k%d'}", "]}}", "spec.affinity.podAffinity", 32},
+                {"'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':["
+                 "{'topologyKey':'a'}",
+                 ",{'topologyKey':'k%d'}", "]}}", "spec.affinity.podAntiAffinity", 32},
+        };
 
-                buf_adds(&b, "'affinity':{'nodeAffinity':{"
-                             "'requiredDuringSchedulingIgnoredDuringExecution':{"
-                             "'nodeSelectorTerms':[{}");
-                for (int i = 1; i < n; i++)
-                        buf_adds(&b, ",{}");
-                buf_adds(&b, "]}}}");
-                vm = vm_with("web", "shop", buf_str(&b));
-                expect(vm, NULL, "terms", n > ADMISSION_TERMS_MAX ? ADMIT_AFFINITY : ADMIT_OK,
-                       TERMS, "has 33 terms");
-                vm_free(vm);
-        }
+        (void)state;
+        for (size_t i = 0; i < countof(t); i++)
+                for (int over = 0; over < 2; over++) {
+                        autobuf struct buf b = buf_new(TEXT_MAX);
+                        struct vm *vm;
+
+                        buf_addf(&b, "%s%s", over ? "'runStrategy':'No'," : "", t[i].begin);
+                        for (int k = 1; k < t[i].most + over; k++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+                                buf_addf(&b, t[i].member, k);
+#pragma GCC diagnostic pop
+                        }
+                        buf_adds(&b, t[i].end);
+                        vm = vm_with("web", "shop", buf_str(&b));
+                        expect(vm, NULL, t[i].path, over ? ADMIT_COUNT : ADMIT_OK, t[i].path,
+                               "are allowed");
+                        vm_free(vm);
+                }
 }
 
 /* --- updates */
@@ -577,8 +605,8 @@ static void more_than_can_be_told(void **state)
 
         (void)state;
         buf_adds(&b, "'disks':[{}");
-        for (int i = 0; i < 100; i++)
-                buf_addf(&b, ",{'name':'d%d','persistentVolumeClaim':{'claimName':'C'}}", i);
+        for (int i = 0; i < 15; i++)
+                buf_addf(&b, ",{'name':'D%d','persistentVolumeClaim':{'claimName':'C'}}", i);
         buf_adds(&b, "]");
         vm = vm_with("web", "shop", buf_str(&b));
         judge(&v, vm, NULL);
@@ -609,6 +637,7 @@ static void every_rule_has_a_row(void **state)
 {
         bool seen[ADMISSION_RULES] = {[ADMIT_NAMESPACE] = true,
                                       [ADMIT_NAME] = true,
+                                      [ADMIT_COUNT] = true,
                                       [ADMIT_CLOUD_INIT] = true,
                                       [ADMIT_DISK_CHANGED] = true}; /* have tests of their own */
 
@@ -658,7 +687,7 @@ int main(void)
                 cmocka_unit_test(namespaces),
                 cmocka_unit_test(names),
                 cmocka_unit_test(cloud_init),
-                cmocka_unit_test(too_many_terms),
+                cmocka_unit_test(counts),
                 cmocka_unit_test(changes_of_disks),
                 cmocka_unit_test(image_asked_for_once),
                 cmocka_unit_test(warnings_of_what_waits_for_a_restart),

@@ -89,7 +89,7 @@ static const struct json *first_container(const struct json *pod)
 static bool is_one(const struct json *quantity)
 {
         const char *text = json_string(quantity);
-        int64_t n;
+        int64_t n = 0;
 
         return text ? !strcmp(text, "1") : json_to_int(quantity, &n) && n == 1;
 }

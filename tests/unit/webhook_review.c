@@ -43,7 +43,6 @@ static void ask_raw(struct outcome *o, int route, const char *body, size_t len)
         *o = (struct outcome){.rep = {.status = 200,
                                       .content_type = "application/json",
                                       .body = buf_new((size_t)64 << 20)}};
-        hook.cache = scene.cache;
         REVIEW_ROUTES[route].handle(&hook, &req, &o->rep);
 }
 
@@ -689,7 +688,6 @@ static void threads(void **state)
         pthread_t t[3];
 
         (void)state;
-        hook.cache = scene.cache;
         for (size_t i = 0; i < countof(t); i++)
                 pthread_create(&t[i], NULL, many_reviews, NULL);
         for (int i = 0; i < 50; i++) {
@@ -706,7 +704,15 @@ static void threads(void **state)
                 pthread_join(t[i], NULL);
 }
 
-#define scene_test(f) cmocka_unit_test_setup_teardown(f, scene_setup, scene_teardown)
+static int setup(void **state)
+{
+        int rc = scene_setup(state);
+
+        hook.cache = scene.cache;
+        return rc;
+}
+
+#define scene_test(f) cmocka_unit_test_setup_teardown(f, setup, scene_teardown)
 
 int main(void)
 {

@@ -309,6 +309,26 @@ static int answer_request(struct review *r, const struct http_request *req, stru
         return rc;
 }
 
+/*
+ * A value takes some 80 bytes of memory however short it is written, so a body within its bound may
+ * still be one that would exhaust us. All values but one stand behind one of these bytes.
+ */
+static size_t values_at_most(const char *body, size_t len)
+{
+        size_t n = 1;
+
+        for (size_t i = 0; i < len; i++)
+                n += (body[i] == ',') | (body[i] == '[') | (body[i] == '{');
+        return n;
+}
+
+static int decode(const struct http_request *req, struct admission_request *out, struct err *e)
+{
+        if (values_at_most(req->body, req->body_len) > REVIEW_VALUES_MAX)
+                return err_set(e, -E2BIG, "JSON of more than %d values", REVIEW_VALUES_MAX);
+        return admission_decode(req->body, req->body_len, REVIEW_BODY_MAX, out, e);
+}
+
 static void answer(const struct webhook *hook, const struct http_request *req,
                    struct http_reply *rep, int (*judge)(struct review *r, struct err *e))
 {
@@ -316,7 +336,7 @@ static void answer(const struct webhook *hook, const struct http_request *req,
         struct admission_request request;
         struct review r = {.hook = hook, .req = &request, .ans = {.allowed = true}};
         struct err e;
-        int rc = admission_decode(req->body, req->body_len, REVIEW_BODY_MAX, &request, &e);
+        int rc = decode(req, &request, &e);
 
         if (rc < 0) {
                 metric_add(verdicts, "malformed", 1);

@@ -10,8 +10,9 @@ struct webhook {
         const char *scheduler; /* name for VM pods, "" leaves what they have */
 };
 
-#define REVIEW_BODY_MAX                                                                            \
-        ((size_t)7 << 20) /* kube-apiserver sends 3 MiB objects at most, two of them */
+/* kube-apiserver sends objects of 3 MiB at most, two of them. */
+#define REVIEW_BODY_MAX   ((size_t)7 << 20)
+#define REVIEW_VALUES_MAX 400000
 
 extern const struct http_route
         REVIEW_ROUTES[2]; /* /mutate and /validate; their ctx is a struct webhook */

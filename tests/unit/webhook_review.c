@@ -500,6 +500,13 @@ static void hostile_bodies(void **state)
         memset(big, '[', REVIEW_BODY_MAX + 2);
         expect_error(big, 1 << 20, 413, "deep");
         expect_error(big, REVIEW_BODY_MAX + 1, 413, "huge");
+        for (size_t i = 1; i < REVIEW_BODY_MAX; i++)
+                big[i] = i % 2 ? '0' : ',';
+        expect_error(big, REVIEW_BODY_MAX, 413, "too many values");
+        memset(big, '7', REVIEW_BODY_MAX);
+        expect_error(big, REVIEW_BODY_MAX, 400, "a long number");
+        memset(big, ' ', REVIEW_BODY_MAX);
+        expect_error(big, REVIEW_BODY_MAX, 400, "nothing");
         free(big);
         ask(&o, VALIDATE, ON_VMS("CREATE", VM("", SPEC)));
         assert_true(o.allowed);

@@ -338,7 +338,8 @@ static void redirect(struct kube_reflect *r, const struct kube_reflect_end *end,
         bool refused = end->code == 0 && end->http >= 400 && end->http < 500 && end->http != 429 &&
                        end->http != 401;
 
-        if (r->phase == KUBE_WATCHING)
+        if (r->phase == KUBE_WATCHING &&
+            end->http) /* a server out of reach says nothing of our place */
                 r->failed_watches++;
         if (unreadable_or_gone || refused || r->failed_watches >= KUBE_WATCH_RETRIES)
                 restart(r);

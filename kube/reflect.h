@@ -23,9 +23,10 @@
 
 #include <stdatomic.h>
 
-#define KUBE_RV_MAX        64
-#define KUBE_CONTINUE_MAX  ((size_t)16 << 10)
-#define KUBE_WATCH_RETRIES 5 /* failed watches in a row before a new list */
+#define KUBE_RV_MAX       64
+#define KUBE_CONTINUE_MAX ((size_t)16 << 10)
+/* Watches in a row that a server answered and failed, before a new list. */
+#define KUBE_WATCH_RETRIES 5
 
 enum kube_phase { KUBE_LISTING, KUBE_WATCHING };
 

@@ -332,6 +332,21 @@ static void a_watch_that_never_works_is_listed_again(void **state)
         }
 }
 
+static void a_server_out_of_reach_costs_no_list(void **state)
+{
+        struct err e = {.code = -ECONNREFUSED, .msg = "refused"};
+        struct kube_reflect_end how = {.code = -ECONNREFUSED, .err = &e};
+
+        (void)state;
+        listed();
+        for (int i = 0; i < 3 * KUBE_WATCH_RETRIES; i++) {
+                kube_reflect_end(&r, &how, 0);
+                log_.text[0] = 0;
+                ask();
+                expect(WATCH_URL("10"));
+        }
+}
+
 static void backoff_grows_and_health_resets_it(void **state)
 {
         (void)state;
@@ -495,6 +510,7 @@ int main(void)
                 T(where_a_watch_goes_on),
                 T(answers_that_are_no_watch),
                 T(a_watch_that_never_works_is_listed_again),
+                T(a_server_out_of_reach_costs_no_list),
                 T(backoff_grows_and_health_resets_it),
                 T(short_watches_are_told),
                 T(quiet_watches_go_on),

@@ -1,7 +1,6 @@
 """The main job, told once: `demo` shows it, `run` counts it. A step returns the lines worth reading."""
 
 import json
-import threading
 import time
 
 import lab
@@ -47,27 +46,6 @@ def handles(vm="demo"):
 def migrations(vm="demo"):
     found = [m for m in get("virtualmachinemigrations") if at(m, "spec.vm") == vm]
     return sorted(found, key=lambda m: at(m, "metadata.creationTimestamp"))
-
-
-class Progress(threading.Thread):
-    """Collects what a person with `kubectl get vm -w` would see, until stopped."""
-
-    def __init__(self, vm):
-        super().__init__(daemon=True)
-        self.vm, self.seen, self.stopping = vm, [], threading.Event()
-
-    def run(self):
-        while not self.stopping.is_set():
-            vm = get("vm", self.vm)
-            now = (at(vm, "status.phase"), at(vm, "status.migration.phase", ""), at(vm, "status.migration.percent", 0))
-            if not self.seen or self.seen[-1] != now:
-                self.seen.append(now)
-            self.stopping.wait(0.05)
-
-    def stop(self):
-        self.stopping.set()
-        self.join()
-        return self.seen
 
 
 class Scenario:
@@ -172,16 +150,21 @@ class Scenario:
     def migrate(self):
         source, target = self.node, other(self.node)
         patch = on_node(target)
-        progress = Progress("demo")
-        progress.start()
+        seen = []  # what a person with `kubectl get vm -w` sees
+
+        def arrived(vm):
+            now = (at(vm, "status.phase"), at(vm, "status.migration.phase", ""), at(vm, "status.migration.percent", 0))
+            if not seen or seen[-1] != now:
+                seen.append(now)
+            return running_at(target)(vm)
+
         began = time.monotonic()
         with lab.GapMeter(self.address) as meter:
             lab.patch("vm", "demo", patch)
-            lab.watch("vm", "demo", running_at(target), 120, f"Running on {target}")
+            lab.watch("vm", "demo", arrived, 120, f"Running on {target}")
             took = time.monotonic() - began
             self.node = target
-            lab.wait_for(lambda: len(handles()) == 1, 30, "down to one pod")
-        seen = progress.stop()
+        lab.wait_for(lambda: len(handles()) == 1, 30, "down to one pod")
         gap = meter.gap_ms()
         self.session.say()
         expect(lab.boot_id(self.address) == self.boot, "the guest was booted again")

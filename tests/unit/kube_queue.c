@@ -151,14 +151,14 @@ static int64_t time_of_retry(struct kube_queue *q)
 
 static void retries_back_off(void **state)
 {
-        struct kube_queue *q = kube_queue_new(20, 160);
-        static const int64_t whole[] = {20, 40, 80, 160, 160};
+        struct kube_queue *q = kube_queue_new(50, 400);
+        static const int64_t whole[] = {50, 100, 200, 400, 400};
 
         (void)state;
         for (int i = 0; i < 5; i++)
-                assert_in_range(time_of_retry(q), whole[i] / 2 - 1, whole[i] + 100);
+                assert_in_range(time_of_retry(q), whole[i] / 2 - 1, whole[i] + 200);
         kube_queue_forget(q, "a");
-        assert_in_range(time_of_retry(q), 9, 60);
+        assert_in_range(time_of_retry(q), 24, 190);
         kube_queue_forget(q, "a");
         kube_queue_forget(q, "never seen");
         kube_queue_free(q);

@@ -30,20 +30,41 @@ static bool unfinished(const struct json *j)
         return yes;
 }
 
-static int read_migrating(struct kube_client *kube, const char *ns, const char *name, bool *out,
-                          struct err *e)
+static int read_migrations(struct kube_client *kube, const char *ns, const char *name,
+                           struct fresh *out, struct err *e)
 {
-        autojson struct json *list = NULL;
         char selector[300];
 
         snprintf(selector, sizeof(selector), "spec.vm=%s", name);
-        int rc = kube_list(kube, &KUBE_MIGRATIONS, ns, NULL, selector, &list, e);
+        int rc = kube_list(kube, &KUBE_MIGRATIONS, ns, NULL, selector, &out->migrations, e);
         if (rc)
                 return rc;
-        *out = false;
-        for (const struct json *j = json_first(list); j; j = json_next(j))
-                *out |= unfinished(j);
+        for (const struct json *j = json_first(out->migrations); j; j = json_next(j))
+                out->migrating |= unfinished(j);
         return 0;
+}
+
+static bool sent(const struct migration *m, const char *uid, const char *node, int64_t epoch)
+{
+        return !strcmp(m->meta.uid, uid) && !strcmp(m->status.target, node) &&
+               m->status.epoch + 1 == epoch && m->status.phase != MIG_FAILED &&
+               m->status.phase != MIG_CANCELLED;
+}
+
+bool fresh_sent(const struct fresh *f, const char *uid, const char *node, int64_t epoch)
+{
+        bool found = false;
+
+        for (const struct json *j = json_first(f->migrations); j && !found && *uid;
+             j = json_next(j)) {
+                struct migration *m;
+                struct err e;
+                if (migration_decode(j, &m, &e))
+                        continue;
+                found = sent(m, uid, node, epoch);
+                migration_free(m);
+        }
+        return found;
 }
 
 /*
@@ -56,11 +77,13 @@ int fresh_read(struct kube_client *kube, const char *ns, const char *name, struc
                struct err *e)
 {
         struct fresh f = {0};
-        int rc = read_migrating(kube, ns, name, &f.migrating, e);
+        int rc = read_migrations(kube, ns, name, &f, e);
 
         if (!rc)
                 rc = read_vm(kube, ns, name, &f.vm, e);
-        if (!rc)
+        if (rc)
+                fresh_free(&f);
+        else
                 *out = f;
         return rc;
 }

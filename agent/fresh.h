@@ -7,8 +7,9 @@
 #include "api/codec.h"
 
 struct fresh {
-        struct vm *vm;  /* NULL: there is none of that name */
-        bool migrating; /* an unfinished migration of it exists */
+        struct vm *vm;           /* NULL: there is none of that name */
+        bool migrating;          /* an unfinished migration of it exists */
+        struct json *migrations; /* all of its, as listed */
 };
 must_check int fresh_read(struct kube_client *kube, const char *ns, const char *name,
                           struct fresh *out, struct err *e);
@@ -17,7 +18,17 @@ static inline void fresh_free(struct fresh *f)
         if (f->vm)
                 vm_free(f->vm);
         f->vm = NULL;
+        json_free(f->migrations);
+        f->migrations = NULL;
 }
+
+/*
+ * The migration with that uid sent the guest to node for that epoch and has not ended otherwise:
+ * what it left there is the guest as it was when its source ended. False when there is no such
+ * migration.
+ */
+bool fresh_sent(const struct fresh *f, const char *uid, const char *node, int64_t epoch);
+
 #define autofresh cleanup(fresh_free)
 
 #endif

@@ -4,12 +4,14 @@
  * lost answer, a source that lives on, a source that crashed in mid-copy - the target is not
  * resumed.
  */
+#include "agent/domxml.h"
 #include "agent/move.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PEER_OPEN_MS    3000
@@ -53,21 +55,65 @@ static bool job_agrees(virDomainPtr dom)
                operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN;
 }
 
-static enum target look(virConnectPtr c, const char *uuid, virDomainPtr *dom, struct err *e)
-{
-        int state, reason;
+/* The target's domain, and where it comes from by its metadata. */
+struct arrival {
+        virDomainPtr dom; /* NULL: not found yet */
+        enum { STRANGER, SENT, RESUMED } origin;
+};
 
-        if (!*dom && !(*dom = virDomainLookupByUUIDString(c, uuid)))
-                return virt_error(e, "target") == -ENOENT ? TARGET_ABSENT : TARGET_UNSEEN;
-        if (virDomainGetState(*dom, &state, &reason, 0) < 0)
-                return virt_error(e, "target") == -ENOENT ? TARGET_ABSENT : TARGET_UNSEEN;
-        if (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED)
+static void forget(struct arrival *t)
+{
+        cleanup_domain(&t->dom);
+        t->dom = NULL;
+}
+
+/*
+ * A domain of the guest may lie on the target from an earlier migration that ended otherwise, with
+ * memory of then: only the one that this very migration sent may be resumed. Without the mark of an
+ * incoming guest it has been resumed already.
+ */
+static int find_target(struct move *m, struct arrival *t, struct err *e)
+{
+        struct domain_meta meta;
+        autodomain virDomainPtr dom = virDomainLookupByUUIDString(m->peer, m->uuid);
+
+        if (!dom)
+                return virt_error(e, "target");
+        autofree char *xml = virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, DOMXML_NS,
+                                                  VIR_DOMAIN_AFFECT_LIVE);
+        if (!xml) {
+                int rc = virt_error(e, "target's metadata");
+                return rc == -ENOTCONN ? rc : -ENOENT; /* not active, or not ours */
+        }
+        t->origin = STRANGER;
+        if (domain_meta_parse(xml, &meta) && meta.epoch == m->mig->status.epoch + 1) {
+                if (!meta.incoming)
+                        t->origin = RESUMED;
+                else if (!strcmp(meta.migration, m->mig->meta.uid))
+                        t->origin = SENT;
+        }
+        t->dom = dom;
+        dom = NULL;
+        return 0;
+}
+
+static enum target look(struct move *m, struct arrival *t, struct err *e)
+{
+        int state, reason, rc = t->dom ? 0 : find_target(m, t, e);
+
+        if (!rc && virDomainGetState(t->dom, &state, &reason, 0) < 0)
+                rc = virt_error(e, "target");
+        if (rc)
+                return rc == -ENOENT ? TARGET_ABSENT : TARGET_UNSEEN;
+        if (t->origin == STRANGER)
+                return TARGET_ABSENT;
+        if (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED || t->origin == RESUMED)
                 return TARGET_RUNS;
         if (state != VIR_DOMAIN_PAUSED)
                 return TARGET_ABSENT;
         if (reason != VIR_DOMAIN_PAUSED_USER)
                 return reason == VIR_DOMAIN_PAUSED_IOERROR ? TARGET_RUNS : TARGET_RECEIVING;
-        return job_agrees(*dom) ? TARGET_COMPLETE : TARGET_RECEIVING;
+        return job_agrees(t->dom) ? TARGET_COMPLETE : TARGET_RECEIVING;
 }
 
 static void resumed(struct move *m)
@@ -100,11 +146,9 @@ static void tell_switched(struct move *m, const struct err *e)
         pthread_mutex_unlock(&m->lock);
 }
 
-static bool reopen(struct move *m, virDomainPtr *dom, struct err *e)
+static bool reopen(struct move *m, struct arrival *t, struct err *e)
 {
-        if (*dom)
-                virDomainFree(*dom);
-        *dom = NULL;
+        forget(t);
         if (m->peer)
                 virConnectClose(m->peer);
         m->peer = NULL;
@@ -112,15 +156,15 @@ static bool reopen(struct move *m, virDomainPtr *dom, struct err *e)
 }
 
 /* One attempt: true when there is a verdict. */
-static bool attempt(struct move *m, virDomainPtr *dom, enum handed *verdict, struct err *e)
+static bool attempt(struct move *m, struct arrival *t, enum handed *verdict, struct err *e)
 {
-        enum target t = TARGET_UNSEEN;
+        enum target seen = TARGET_UNSEEN;
 
         if (m->peer)
-                t = look(m->peer, m->uuid, dom, e);
-        switch (t) {
+                seen = look(m, t, e);
+        switch (seen) {
         case TARGET_COMPLETE:
-                if (virDomainResume(*dom) < 0) {
+                if (virDomainResume(t->dom) < 0) {
                         virt_error(e, "resume");
                         return false;
                 }
@@ -142,19 +186,18 @@ static bool attempt(struct move *m, virDomainPtr *dom, enum handed *verdict, str
                 break;
         }
         *verdict = HANDED_UNKNOWN;
-        reopen(m, dom, e);
+        reopen(m, t, e);
         return false;
 }
 
-/* known: the target's domain when it is known already, else NULL; given up in any case. */
-static enum handed resume_target(struct move *m, virDomainPtr known, int64_t ms)
+/* t may have been found already. */
+static enum handed resume_target(struct move *m, struct arrival *t, int64_t ms)
 {
         struct mono end = mono_add_ms(mono_now(), ms);
         enum handed verdict = HANDED_UNKNOWN;
-        autodomain virDomainPtr dom = known;
         struct err e = {0};
 
-        while (!attempt(m, &dom, &verdict, &e)) {
+        while (!attempt(m, t, &verdict, &e)) {
                 if (verdict != HANDED_NOTHING)
                         tell_switched(m, &e);
                 if (mono_ms_between(mono_now(), end) <= 0)
@@ -171,7 +214,11 @@ static enum handed resume_target(struct move *m, virDomainPtr known, int64_t ms)
 
 enum handed handover_resume(struct move *m, int64_t ms)
 {
-        return resume_target(m, NULL, ms);
+        struct arrival t = {0};
+        enum handed verdict = resume_target(m, &t, ms);
+
+        forget(&t);
+        return verdict;
 }
 
 void handover_wake(struct move *m)
@@ -202,35 +249,35 @@ static bool wait_calmly(struct move *m, int ms)
  * Waits until the process is dead; false when there is nothing to wait for any more. The target's
  * domain is looked up on the way, as soon as it exists, so that the pause need not wait for that.
  */
-static bool wait_death(struct move *m, virDomainPtr *target)
+static bool wait_death(struct move *m, struct arrival *t)
 {
+        struct err e;
+
         while (!m->call_over) {
                 if (m->near) {
                         if (guest_process_dead(&m->process, DEATH_POLL_MS))
                                 return true;
                         continue;
                 }
-                if (!*target && m->peer)
-                        *target = virDomainLookupByUUIDString(m->peer, m->uuid);
-                if (wait_calmly(m, *target ? -1 : TARGET_LOOK_MS))
+                if (!t->dom && m->peer && find_target(m, t, &e) == 0 && t->origin != SENT)
+                        forget(t);
+                if (wait_calmly(m, t->dom ? -1 : TARGET_LOOK_MS))
                         return true;
         }
-        virResetLastError();
         return guest_process_dead(&m->process, 0);
 }
 
 void *handover_run(void *move)
 {
         struct move *m = move;
-        virDomainPtr target = NULL;
+        struct arrival t = {0};
 
-        if (!wait_death(m, &target)) {
-                cleanup_domain(&target);
-                return NULL;
+        if (wait_death(m, &t)) {
+                pthread_mutex_lock(&m->lock);
+                m->transfer.switched_us = wall_us();
+                pthread_mutex_unlock(&m->lock);
+                (void)resume_target(m, &t, RESUME_MS);
         }
-        pthread_mutex_lock(&m->lock);
-        m->transfer.switched_us = wall_us();
-        pthread_mutex_unlock(&m->lock);
-        (void)resume_target(m, target, RESUME_MS);
+        forget(&t);
         return NULL;
 }

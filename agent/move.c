@@ -125,6 +125,7 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
         meta.epoch = m->mig->status.epoch + 1;
         int rc = target_xml(dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
         meta.incoming = true;
+        snprintf(meta.migration, sizeof(meta.migration), "%s", m->mig->meta.uid);
         if (!rc)
                 rc = target_xml(dom, 0, &meta, &live, e);
         if (rc)

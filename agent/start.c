@@ -35,11 +35,25 @@ static int define(struct agent *a, virConnectPtr c, const struct vm *vm,
         return rc ? rc : domain_define(c, buf_str(&xml), e);
 }
 
+void ownership_gather(struct agent *a, const struct fresh *now, const char *uuid,
+                      const struct domain_facts *f, struct ownership *out)
+{
+        const struct vm *vm = now->vm && !strcmp(now->vm->meta.uid, uuid) ? now->vm : NULL;
+
+        ownership_of(vm, a->config.node, f != NULL, f ? f->meta.epoch : 0,
+                     f ? f->meta.restarted_at : "", out);
+        out->domain = f ? f->own : OWN_ABSENT;
+        if (out->domain == OWN_RECEIVED &&
+            !fresh_sent(now, f->meta.migration, a->config.node, f->meta.epoch))
+                out->domain = OWN_LEFTOVER;
+        out->migrating = now->migrating || moves_has(a->moves, uuid);
+}
+
 /* The decision once more, now that the disks are made. */
 static int still_wanted(struct agent *a, virConnectPtr c, const struct vm *vm, struct fresh *now,
                         struct err *e)
 {
-        struct ownership o = {0};
+        struct ownership o;
         struct domain_facts f = {0};
         int rc = fresh_read(a->kube, vm->meta.ns, vm->meta.name, now, e);
 
@@ -48,12 +62,7 @@ static int still_wanted(struct agent *a, virConnectPtr c, const struct vm *vm, s
         rc = domain_read(c, vm->meta.uid, &f, e);
         if (rc && rc != -ENOENT)
                 return rc;
-        bool same = now->vm && !strcmp(now->vm->meta.uid, vm->meta.uid);
-        bool has_domain = !rc && f.ours;
-        ownership_of(same ? now->vm : NULL, a->config.node, has_domain, f.meta.epoch,
-                     f.meta.restarted_at, &o);
-        o.domain = rc ? OWN_ABSENT : f.own;
-        o.migrating = now->migrating || moves_has(a->moves, vm->meta.uid);
+        ownership_gather(a, now, vm->meta.uid, rc ? NULL : &f, &o);
         if (ownership_decide(&o, NULL) != OWN_START)
                 return err_set(e, -EAGAIN, "no longer to be started here");
         return 0;

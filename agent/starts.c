@@ -106,6 +106,15 @@ int64_t starts_stopping(struct starts *s, const char *uuid, int64_t now_ms, bool
         return since;
 }
 
+void starts_unstop(struct starts *s, const char *uuid)
+{
+        pthread_mutex_lock(&s->lock);
+        struct start *x = find(s, uuid, false);
+        if (x)
+                x->stop_ms = -1;
+        pthread_mutex_unlock(&s->lock);
+}
+
 void starts_forget(struct starts *s, const char *uuid)
 {
         pthread_mutex_lock(&s->lock);

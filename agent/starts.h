@@ -15,6 +15,8 @@ int64_t starts_wait_ms(struct starts *s, const char *uuid, int64_t now_ms);
 void starts_started(struct starts *s, const char *uuid, int64_t now_ms);
 /* Since when its stop has been asked for: now for the first call since it was last started. */
 int64_t starts_stopping(struct starts *s, const char *uuid, int64_t now_ms, bool *first);
+/* It is to run after all: a stop asked for before does not count. */
+void starts_unstop(struct starts *s, const char *uuid);
 /* It is gone for good. */
 void starts_forget(struct starts *s, const char *uuid);
 

@@ -29,7 +29,7 @@ struct job {
         virConnectPtr conn;
         const char *ns, *name, *uuid;
         const struct vm *vm; /* fresh; NULL when there is none with that uuid */
-        bool migrating;
+        const struct fresh *fresh;
         struct domain_facts facts; /* fresh; meaningful unless absent */
         bool absent;
 };
@@ -136,10 +136,11 @@ static int64_t do_keep(const struct job *j)
                 if (mine && erase_if_deleting(j, &e))
                         return failed(j, &e, "cannot remove the guest's disks");
                 /* ours and kept absent: halted. The migrator waits to hear it before it lets go. */
-                note(j, mine && !j->migrating ? TABLE_HALTED : "");
+                note(j, mine && !j->fresh->migrating ? TABLE_HALTED : "");
                 return WORK_DONE;
         }
         note(j, "");
+        starts_unstop(j->a->starts, j->uuid);
         if (j->facts.own != OWN_PAUSED || j->facts.vir_reason != VIR_DOMAIN_PAUSED_IOERROR)
                 return WORK_DONE;
         size_t n = disks_pools(j->vm, pools);
@@ -203,10 +204,7 @@ static int64_t judge(struct job *j)
                 note(j, "a domain with the VM's uuid exists that was not made by Drover");
                 return LOOK_AGAIN_MS;
         }
-        ownership_of(j->vm, j->a->config.node, !j->absent, j->facts.meta.epoch,
-                     j->facts.meta.restarted_at, &o);
-        o.domain = j->absent ? OWN_ABSENT : j->facts.own;
-        o.migrating = j->migrating || moves_has(j->a->moves, j->uuid);
+        ownership_gather(j->a, j->fresh, j->uuid, j->absent ? NULL : &j->facts, &o);
         enum own_action action = ownership_decide(&o, NULL);
         if (action != OWN_KEEP && action != OWN_LEAVE)
                 log_msg(LOG_DEBUG, "decided", "vm", j->name, "action", own_action_name(action),
@@ -225,7 +223,7 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t judge_all(struct agent *a, virConnectPtr conn, const char *ns, const char *name,
                          const struct fresh *f, const struct table_entry *known, size_t n)
 {
-        struct job j = {.a = a, .conn = conn, .ns = ns, .name = name, .migrating = f->migrating};
+        struct job j = {.a = a, .conn = conn, .ns = ns, .name = name, .fresh = f};
         int64_t next = WORK_DONE;
         bool done = false;
 
@@ -270,8 +268,12 @@ int64_t vm_work(struct agent *a, const char *rest)
         autoref struct kube_ref *ref = kube_store_get(a->vms, rest);
         autofree struct table_entry *known = table_of(a->table, ns, name, &n);
         const struct vm *vm = ref ? kube_ref_object(ref) : NULL;
-        if ((!vm && !n) || settled(a, vm, known, n))
+        if (!vm && !n)
                 return WORK_DONE;
+        if (settled(a, vm, known, n)) {
+                starts_unstop(a->starts, vm->meta.uid);
+                return WORK_DONE;
+        }
         struct err e = {0};
         autoconnect virConnectPtr conn = virt_connect(a->virt, &e);
         if (!conn)

@@ -3,9 +3,14 @@
 #define DROVER_AGENT_VMS_H
 
 #include "agent/agent.h"
+#include "agent/fresh.h"
 
 /* Makes a->vms. */
 must_check int vms_start(struct agent *a, struct kube_watch **out, struct err *e);
+
+/* What there is to decide on for the domain of that uuid; f is NULL when libvirt has none. */
+void ownership_gather(struct agent *a, const struct fresh *now, const char *uuid,
+                      const struct domain_facts *f, struct ownership *out);
 
 /*
  * Disks, definition and start of a VM that ownership_decide said to start. Reads the VM fresh once

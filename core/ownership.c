@@ -48,6 +48,8 @@ static const struct rule RULES[] = {
         {ANY, IN1(OWN_NEWER), ANY, ANY, NO, OWN_LEAVE},
         /* Ours again, but left over from an earlier time: its disks have moved on without it. */
         {IN1(OWN_MINE), IN1(OWN_OLDER), ANY, ANY, NO, OWN_DESTROY},
+        /* Sent by a migration that ended otherwise: the guest has run on since, elsewhere. */
+        {IN1(OWN_MINE), IN1(OWN_EQUAL), IN1(OWN_LEFTOVER), ANY, NO, OWN_DESTROY},
         /* From here on: ours, at our epoch, nothing moves. */
         {ANY, ANY, IN1(OWN_RECEIVING), ANY, NO, OWN_LEAVE},
         {ANY, ANY, IN2(OWN_ENDED, OWN_CRASHED), IN1(OWN_HALT), NO, OWN_UNDEFINE},

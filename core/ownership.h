@@ -33,6 +33,8 @@ enum own_domain {
         OWN_PAUSED,    /* by a person or an I/O error */
         OWN_RECEIVING, /* incoming migration under way */
         OWN_RECEIVED,  /* incoming migration complete, never resumed */
+        OWN_LEFTOVER,  /* likewise, but that migration did not lead here: its memory is of the past
+                        */
         OWN_ENDED,     /* defined, not active, the guest powered itself off */
         OWN_CRASHED,   /* defined, not active, for any other reason; never started included */
         OWN_UNSEEN,    /* libvirt does not answer */

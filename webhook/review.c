@@ -162,11 +162,13 @@ static int vm_of(struct review *r, struct vm **out, struct err *e)
         };
         int rc = cache_vm(r->hook->cache, &sought, out, e);
 
-        if (rc == -ENOENT)
+        if (rc == -ENOENT) {
                 deny(r, 422, "Invalid",
                      "metadata.labels[" DROVER_VM_LABEL "]: there is no such VirtualMachine");
-        else if (rc < 0)
+        } else if (rc < 0) {
+                err_wrap(e, "the pod's VirtualMachine cannot be looked up now");
                 deny_for_now(r, e);
+        }
         return rc;
 }
 

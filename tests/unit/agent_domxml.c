@@ -138,7 +138,7 @@ static void bounds(void **state)
 
 static void metadata_there_and_back(void **state)
 {
-        struct domain_meta m = {"a-ns", "na<me'", 3, "x&y", true, true}, got;
+        struct domain_meta m = {"a-ns", "na<me'", 3, "x&y", true, "m'1", true}, got;
         autobuf struct buf b = buf_new(4096), out = buf_new(4096);
         struct err e;
 
@@ -148,6 +148,7 @@ static void metadata_there_and_back(void **state)
         assert_string_equal(got.ns, m.ns);
         assert_string_equal(got.name, m.name);
         assert_string_equal(got.restarted_at, m.restarted_at);
+        assert_string_equal(got.migration, m.migration);
         assert_true(got.epoch == 3 && got.incoming && got.ended);
         buf_reset(&b);
         m.incoming = m.ended = false;

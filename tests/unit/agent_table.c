@@ -184,6 +184,9 @@ static void restarts_are_paced(void **state)
         assert_int_equal(starts_wait_ms(s, "a", now + 11), 0);
         starts_stopping(s, "a", 20, &first);
         assert_true(first);
+        starts_unstop(s, "a"); /* halted, and then not: the next stop has a grace of its own */
+        assert_int_equal(starts_stopping(s, "a", 30, &first), 30);
+        assert_true(first);
         starts_forget(s, "a");
         starts_forget(s, "a");
         assert_int_equal(starts_wait_ms(s, "a", now + 11), 0);

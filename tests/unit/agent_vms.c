@@ -233,14 +233,15 @@ static void cache_vm(void)
         kube_store_apply(s.a.vms, j);
 }
 
+/* From n2 to n1, at epoch 2 there. */
 static void set_migration(const char *phase)
 {
         char text[1000];
 
         snprintf(text, sizeof(text),
-                 "{\"metadata\":{\"name\":\"web-1-1\",\"namespace\":\"ns\"},\"spec\":{\"vm\":"
-                 "\"web\"},"
-                 "\"status\":{\"phase\":\"%s\"}}",
+                 "{\"metadata\":{\"name\":\"web-2-1\",\"namespace\":\"ns\",\"uid\":\"m1\"},"
+                 "\"spec\":{\"vm\":\"web\"},\"status\":{\"phase\":\"%s\",\"source\":\"n2\","
+                 "\"target\":\"n1\",\"epoch\":2}}",
                  phase);
         set_text(s.migrations, sizeof(s.migrations), text);
 }
@@ -411,7 +412,7 @@ static void a_received_guest_is_resumed_by_its_owner(void **state)
 {
         (void)state;
         set_vm(UID, "n2", 2, "");
-        set_domain(UID, 3, " incoming='1'", 'P');
+        set_domain(UID, 3, " incoming='1' migration='m1'", 'P');
         autodomain virDomainPtr d = virDomainLookupByUUIDString(s.libvirt, UID);
         set_migration("Copying");
         assert_true(work() > 1);
@@ -426,6 +427,26 @@ static void a_received_guest_is_resumed_by_its_owner(void **state)
         set_migration("Succeeded");
         assert_int_equal(work(), WORK_DONE);
         assert_int_equal(domain_is(UID), 'P');
+}
+
+/* Moved here in vain, halted there, to be started here: its memory is older than its disks. */
+static void a_guest_left_over_is_never_resumed(void **state)
+{
+        static const char *const SENT_BY[] = {" incoming='1' migration='m1'",
+                                              " incoming='1' migration='m0'", " incoming='1'"};
+
+        (void)state;
+        for (size_t i = 0; i < countof(SENT_BY); i++) {
+                set_vm(UID, "n2", 2, "");
+                set_domain(UID, 3, SENT_BY[i], 'P');
+                set_migration(i == 0 ? "Failed" : "Succeeded");
+                assert_true(work() > 1);
+                assert_int_equal(domain_is(UID), 'P'); /* not ours to judge yet */
+                set_vm(UID, "n1", 3, "\"disks\":[{\"name\":\"r\",\"blank\":{\"size\":\"1Mi\"}}]");
+                cache_vm();
+                assert_int_equal(work(), WORK_RETRY); /* gone, and the start waits for the pool */
+                assert_int_equal(domain_is(UID), '-');
+        }
 }
 
 static void a_start_waits_for_its_pool(void **state)
@@ -504,6 +525,7 @@ int main(void)
                 STORY(halted),
                 STORY(the_grace_is_kept),
                 STORY(a_received_guest_is_resumed_by_its_owner),
+                STORY(a_guest_left_over_is_never_resumed),
                 STORY(a_start_waits_for_its_pool),
                 STORY(a_strangers_domain_is_left_alone),
                 STORY(nothing_is_done_before_all_is_known),

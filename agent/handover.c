@@ -1,8 +1,8 @@
 /*
  * The proven handover. The target has arrived paused; it is resumed when, and only when, the
- * source's QEMU process is dead and the target holds the whole guest. Whatever else happens - a
- * lost answer, a source that lives on, a source that crashed in mid-copy - the target is not
- * resumed.
+ * source's QEMU process is dead, has not run since the copy was complete, and the target holds the
+ * whole guest. Whatever else happens - a lost answer, a source that lives on or that lived on and
+ * then died, a source that crashed in mid-copy - the target is not resumed.
  */
 #include "agent/domxml.h"
 #include "agent/move.h"
@@ -156,7 +156,8 @@ static bool reopen(struct move *m, struct arrival *t, struct err *e)
 }
 
 /* One attempt: true when there is a verdict. */
-static bool attempt(struct move *m, struct arrival *t, enum handed *verdict, struct err *e)
+static bool attempt(struct move *m, struct arrival *t, bool current, enum handed *verdict,
+                    struct err *e)
 {
         enum target seen = TARGET_UNSEEN;
 
@@ -164,6 +165,10 @@ static bool attempt(struct move *m, struct arrival *t, enum handed *verdict, str
                 seen = look(m, t, e);
         switch (seen) {
         case TARGET_COMPLETE:
+                if (!current) {
+                        *verdict = HANDED_NOTHING;
+                        return true;
+                }
                 if (virDomainResume(t->dom) < 0) {
                         virt_error(e, "resume");
                         return false;
@@ -191,13 +196,13 @@ static bool attempt(struct move *m, struct arrival *t, enum handed *verdict, str
 }
 
 /* t may have been found already. */
-static enum handed resume_target(struct move *m, struct arrival *t, int64_t ms)
+static enum handed resume_target(struct move *m, struct arrival *t, bool current, int64_t ms)
 {
         struct mono end = mono_add_ms(mono_now(), ms);
         enum handed verdict = HANDED_UNKNOWN;
         struct err e = {0};
 
-        while (!attempt(m, t, &verdict, &e)) {
+        while (!attempt(m, t, current, &verdict, &e)) {
                 if (verdict != HANDED_NOTHING)
                         tell_switched(m, &e);
                 if (mono_ms_between(mono_now(), end) <= 0)
@@ -212,10 +217,10 @@ static enum handed resume_target(struct move *m, struct arrival *t, int64_t ms)
         return verdict;
 }
 
-enum handed handover_resume(struct move *m, int64_t ms)
+enum handed handover_resume(struct move *m, bool current, int64_t ms)
 {
         struct arrival t = {0};
-        enum handed verdict = resume_target(m, &t, ms);
+        enum handed verdict = resume_target(m, &t, current, ms);
 
         forget(&t);
         return verdict;
@@ -272,11 +277,11 @@ void *handover_run(void *move)
         struct move *m = move;
         struct arrival t = {0};
 
-        if (wait_death(m, &t)) {
+        if (wait_death(m, &t) && !m->returned && !m->blind) {
                 pthread_mutex_lock(&m->lock);
                 m->transfer.switched_us = wall_us();
                 pthread_mutex_unlock(&m->lock);
-                (void)resume_target(m, &t, RESUME_MS);
+                (void)resume_target(m, &t, true, RESUME_MS);
         }
         forget(&t);
         return NULL;

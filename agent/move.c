@@ -36,6 +36,7 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
         m->mig = mig;
         m->vm = vm;
         m->rejoin = rejoin;
+        m->blind = rejoin;
         m->uuid = vm->meta.uid;
         m->process = (struct guest_process){.pidfd = -1};
         m->began = mono_now();
@@ -347,20 +348,46 @@ static void clear_target(struct move *m)
                 log_err(&e, "cannot clear the target", "migration", m->key, NULL);
 }
 
+/*
+ * Whether what the target holds is the guest as it was when its source died. libvirt may have let
+ * the source go on after the copy was complete (the answer to Finish was lost), and then it died of
+ * something else: the target's memory is older than the disks. Who has watched all the time knows;
+ * else libvirt must say that it ended the source because it had moved, by its reason or by having
+ * removed the definition, which it does for no other reason.
+ */
+static int copy_is_current(struct move *m, bool *current, struct err *e)
+{
+        struct domain_facts f;
+
+        *current = !m->returned;
+        if (m->returned || !m->blind)
+                return 0;
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
+        if (!c)
+                return e->code;
+        int rc = domain_read(c, m->uuid, &f, e);
+        if (rc && rc != -ENOENT)
+                return rc;
+        *current = rc || (!f.active && f.vir_reason == VIR_DOMAIN_SHUTOFF_MIGRATED);
+        return 0;
+}
+
 /* The source is dead and the handover did not resume the target, or there was none. True when
  * settled. */
 static bool after_death(struct move *m, const struct err *why)
 {
         struct err e;
         char text[512];
+        bool current;
 
-        if (!m->peer && peer_find(m, &e))
+        if ((!m->peer && peer_find(m, &e)) || copy_is_current(m, &current, &e))
                 return false;
-        switch (handover_resume(m, LAST_RESUME_MS)) {
+        switch (handover_resume(m, current, LAST_RESUME_MS)) {
         case HANDED_OVER:
                 finish(m, TRANSFER_DONE, "");
                 return true;
         case HANDED_NOTHING:
+                m->clear = true;
                 snprintf(text, sizeof(text), "the guest ended during the migration%s%.400s",
                          why->code ? ": " : "", why->code ? why->msg : "");
                 finish(m, TRANSFER_FAILED, text);

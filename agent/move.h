@@ -35,6 +35,8 @@ struct move {
         atomic_bool near;      /* the source's CPUs have stopped */
         atomic_bool call_over; /* nothing more will come from libvirt: the handover may end */
         atomic_bool resumed;   /* the target runs */
+        atomic_bool returned;  /* the source's CPUs have gone on after the copy was complete */
+        atomic_bool blind;     /* we may have missed that: begun by another, or libvirtd was lost */
 
         pthread_mutex_t lock; /* what follows */
         pthread_cond_t wake;
@@ -80,9 +82,10 @@ enum handed {
 };
 /*
  * Resumes the target, whose source must be dead. Tries for as long as only locks or the connection
- * stand in the way, up to ms.
+ * stand in the way, up to ms. With current false, what the target holds may be of the past: it is
+ * not resumed, and only one that runs already counts as handed over.
  */
-enum handed handover_resume(struct move *m, int64_t ms);
+enum handed handover_resume(struct move *m, bool current, int64_t ms);
 /* The thread: waits for the source's death, then handover_resume. */
 void *handover_run(void *move);
 /* Wakes the thread up. */

@@ -115,6 +115,7 @@ lab-up: NODES ?= 2
 lab-up: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory images
+	@tests/cluster/build
 	@NODES=$(NODES) tests/lab/up
 	@tests/lab/load-images
 	@scripts/deploy

@@ -95,10 +95,24 @@ static void tell_phase(const struct doing *d, const struct vm *next)
                 tell(d, "Warning", vm_phase_name(next->status.phase), next->status.reason);
 }
 
+/*
+ * An object that nobody has written to yet says nothing, where its decoded form says Pending: that
+ * is news then.
+ */
+static struct json *vm_written(const struct vm *vm)
+{
+        return vm->status.observed_generation ? vm_status_encode(vm) : json_new_object();
+}
+
+static struct json *migration_written(const struct migration *m)
+{
+        return *m->status.source ? migration_status_encode(m) : json_new_object();
+}
+
 static int set_vm(struct doing *d, const struct rec_action *act, struct err *e)
 {
-        int rc = set_status(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta,
-                            vm_status_encode(d->vm), vm_status_encode(act->vm), e);
+        int rc = set_status(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta, vm_written(d->vm),
+                            vm_status_encode(act->vm), e);
 
         if (rc == 0) {
                 d->again = true;
@@ -152,7 +166,7 @@ static int set_migration(struct doing *d, const struct rec_action *act, struct e
                 return err_set(e, -EAGAIN, "migration %s is gone", key);
         was = kube_ref_object(ref);
         rc = set_status(d, &KUBE_MIGRATIONS, w->migrations, &act->migration->meta,
-                        migration_status_encode(was), migration_status_encode(act->migration), e);
+                        migration_written(was), migration_status_encode(act->migration), e);
         if (rc)
                 return rc < 0 ? rc : 0;
         d->again = true;

@@ -7,6 +7,8 @@ LAB=$TOP/build/lab
 BIN=$LAB/bin
 PKI=$LAB/pki
 export PATH=$PATH:/usr/sbin:/sbin
+# kubectl run by root for a user leaves nothing of root's in the user's home
+export KUBECACHEDIR=$LAB/kubectl KUBERC=off
 
 # Addresses: the host is 10.99.0.1, the control plane (a namespace of its own, with the lab's bridge in it)
 # 10.99.0.2, node N 10.99.0.(10+N) with its pods in 10.88.N.0/24; guests get 10.99.1.x by DHCP.

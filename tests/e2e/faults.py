@@ -22,16 +22,28 @@ def start_libvirtd(node):
     lab.node_exec(node, "sh", "-c", "cd / && exec libvirtd -l -d -p /run/libvirt/libvirtd.pid")
 
 
-def libvirt_lost(main_job):
+def kill_libvirtd(node):
+    os.kill(pid_of(node, "libvirtd"), signal.SIGKILL)
+
+
+def hang_libvirtd(node):
+    os.kill(pid_of(node, "libvirtd"), signal.SIGSTOP)
+
+
+def wake_libvirtd(node):
+    os.kill(pid_of(node, "libvirtd"), signal.SIGCONT)
+
+
+def libvirt_lost(main_job, lose, recover):
     def step():
         node = main_job.node
-        os.kill(pid_of(node, "libvirtd"), signal.SIGKILL)
+        lose(node)
         try:
             host = lab.watch("vmhost", node, lambda h: h and condition(h, "Ready").get("status") == "False", 60,
                              "not Ready for want of libvirt", namespace="")
             untouched(main_job)
         finally:
-            start_libvirtd(node)
+            recover(node)
         lab.watch("vmhost", node, lambda h: h and condition(h, "Ready").get("status") == "True", 60, "Ready again",
                   namespace="")
         untouched(main_job)
@@ -67,4 +79,6 @@ def _silent(seconds):
 
 
 def steps(main_job):
-    return [("agent loses libvirt", libvirt_lost(main_job)), ("API server lost", api_lost(main_job))]
+    return [("libvirtd hangs", libvirt_lost(main_job, hang_libvirtd, wake_libvirtd)),
+            ("libvirtd dies", libvirt_lost(main_job, kill_libvirtd, start_libvirtd)),
+            ("API server lost", api_lost(main_job))]

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define KEEPALIVE_S     5
-#define KEEPALIVE_COUNT 6
+#define KEEPALIVE_COUNT 3 /* a hung libvirtd is noticed after (1 + this) times that long */
+#define IDLE_MAX        4
 #define BACKOFF_MIN_MS  250
 #define BACKOFF_MAX_MS  10000
 
@@ -166,6 +167,32 @@ static int open_local(struct virt *v, virConnectPtr *out, struct err *e)
         return 0;
 }
 
+/* --- connections for calls that nobody uses now, kept for the next one */
+
+static struct {
+        pthread_mutex_t lock;
+        virConnectPtr v[IDLE_MAX];
+        size_t n;
+} idle = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static virConnectPtr take_idle(void)
+{
+        pthread_mutex_lock(&idle.lock);
+        virConnectPtr c = idle.n ? idle.v[--idle.n] : NULL;
+        pthread_mutex_unlock(&idle.lock);
+        return c;
+}
+
+static void close_idle(void)
+{
+        virConnectPtr c;
+
+        while ((c = take_idle()))
+                virConnectClose(c);
+}
+
+/* --- the connection for events */
+
 /* Waits until the connection dies or virt_stop; true for the latter. */
 static bool wait_closed(struct virt *v)
 {
@@ -210,6 +237,7 @@ static void *keep_connected(void *arg)
                 stop = wait_closed(v);
                 unsubscribe(v, c);
                 virConnectClose(c);
+                close_idle();
                 if (!stop)
                         v->hooks.lost(v->hooks.ctx, "libvirtd closed the connection");
         }
@@ -255,16 +283,48 @@ void virt_stop(struct virt *v)
         free(v);
 }
 
+/* --- connections for calls */
+
+void virt_release(virConnectPtr c)
+{
+        bool kept = false;
+
+        if (virConnectIsAlive(c) == 1) {
+                pthread_mutex_lock(&idle.lock);
+                kept = idle.n < IDLE_MAX;
+                if (kept)
+                        idle.v[idle.n++] = c;
+                pthread_mutex_unlock(&idle.lock);
+        }
+        if (!kept)
+                virConnectClose(c);
+        virResetLastError();
+}
+
+static void keep_alive(virConnectPtr c)
+{
+        if (virConnectSetKeepAlive(c, KEEPALIVE_S, KEEPALIVE_COUNT) < 0)
+                virResetLastError(); /* one without keepalive is a connection still */
+}
+
 virConnectPtr virt_connect(struct virt *v, struct err *e)
 {
-        virConnectPtr c = NULL;
+        virConnectPtr c;
 
-        pthread_mutex_lock(&v->lock);
-        if (v->conn && !v->closed && !virConnectRef(v->conn))
-                c = v->conn;
-        pthread_mutex_unlock(&v->lock);
-        if (!c)
+        if (!virt_connected(v)) {
                 err_set(e, -ENOTCONN, "libvirtd of this node cannot be reached");
+                return NULL;
+        }
+        while ((c = take_idle())) {
+                if (virConnectIsAlive(c) == 1)
+                        return c;
+                virConnectClose(c);
+        }
+        c = virConnectOpen(v->uri);
+        if (c)
+                keep_alive(c);
+        else
+                virt_error(e, "%s", v->uri);
         return c;
 }
 
@@ -305,8 +365,8 @@ static void *try_open(void *arg)
 
         if (!c)
                 rc = virt_error(&e, "%s", a->uri);
-        else if (virConnectSetKeepAlive(c, KEEPALIVE_S, 3) < 0)
-                virResetLastError(); /* a peer without keepalive is a peer still */
+        else
+                keep_alive(c);
         pthread_mutex_lock(&a->lock);
         bool abandoned = a->abandoned;
         a->done = true;

@@ -30,9 +30,14 @@ must_check int virt_start(const char *uri, const struct virt_hooks *hooks, struc
                           struct err *e);
 void virt_stop(struct virt *v);
 
-/* The connection, to be given back with virConnectClose; NULL with -ENOTCONN in e when there is
- * none. */
+/*
+ * A connection for the caller alone, to be given back with virt_release; NULL and e when there is
+ * none. It is not shared, because libvirt 9.0 gives a connection up that does not answer only while
+ * one call waits in it: of two, the second waits for ever, and what is left behind crashes the
+ * process later (virNetClientIOEventLoop hands the dead socket on to it).
+ */
 virConnectPtr virt_connect(struct virt *v, struct err *e);
+void virt_release(virConnectPtr c);
 bool virt_connected(struct virt *v);
 
 /*
@@ -48,7 +53,7 @@ int virt_error(struct err *e, const char *fmt, ...) printf_like(2, 3);
 static inline void cleanup_connect(virConnectPtr *c)
 {
         if (*c)
-                virConnectClose(*c);
+                virt_release(*c);
 }
 #define autoconnect cleanup(cleanup_connect)
 static inline void cleanup_domain(virDomainPtr *d)

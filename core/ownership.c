@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "core/names.h"
+#include "core/rules.h"
 
 #include <string.h>
 
@@ -15,14 +16,6 @@ const char *own_action_name(enum own_action a)
 {
         return name_at(ACTIONS, countof(ACTIONS), a);
 }
-
-/* Sets of values: bit v is set when the rule fits value v; 0 fits all. */
-#define IN1(a)       (1U << (a))
-#define IN2(a, b)    (IN1(a) | IN1(b))
-#define IN3(a, b, c) (IN2(a, b) | IN1(c))
-#define ANY          0U
-#define YES          IN1(1)
-#define NO           IN1(0)
 
 struct rule {
         unsigned vm, epoch, domain, want, migrating;
@@ -60,17 +53,13 @@ static const struct rule RULES[] = {
         {ANY, ANY, IN2(OWN_ENDED, OWN_CRASHED), ANY, NO, OWN_START},
 };
 
-static bool fits(unsigned set, unsigned value)
-{
-        return set == ANY || (set & IN1(value));
-}
-
 enum own_action ownership_decide(const struct ownership *o, size_t *rule)
 {
         for (size_t i = 0; i < countof(RULES); i++) {
                 const struct rule *r = &RULES[i];
-                if (fits(r->vm, o->vm) && fits(r->epoch, o->epoch) && fits(r->domain, o->domain) &&
-                    fits(r->want, o->want) && fits(r->migrating, o->migrating)) {
+                if (rule_fits(r->vm, o->vm) && rule_fits(r->epoch, o->epoch) &&
+                    rule_fits(r->domain, o->domain) && rule_fits(r->want, o->want) &&
+                    rule_fits(r->migrating, o->migrating)) {
                         if (rule)
                                 *rule = i;
                         return r->action;

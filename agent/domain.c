@@ -38,8 +38,9 @@ static void judge_paused(struct domain_facts *f)
          * that to "paused by user" when the whole of it has arrived and the source asked for
          * VIR_MIGRATE_PAUSED.
          */
-        f->state = DOMAIN_INCOMING;
-        f->own = f->vir_reason == VIR_DOMAIN_PAUSED_USER ? OWN_RECEIVED : OWN_RECEIVING;
+        bool whole = f->vir_reason == VIR_DOMAIN_PAUSED_USER;
+        f->state = whole ? DOMAIN_RECEIVED : DOMAIN_INCOMING;
+        f->own = whole ? OWN_RECEIVED : OWN_RECEIVING;
 }
 
 void domain_judge(struct domain_facts *f)

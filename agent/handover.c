@@ -203,7 +203,7 @@ static enum handed resume_target(struct move *m, struct arrival *t, bool current
         struct err e = {0};
 
         while (!attempt(m, t, current, &verdict, &e)) {
-                if (verdict != HANDED_NOTHING)
+                if (current && verdict != HANDED_NOTHING)
                         tell_switched(m, &e);
                 if (mono_ms_between(mono_now(), end) <= 0)
                         break;

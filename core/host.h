@@ -24,7 +24,8 @@ enum domain_state {
         DOMAIN_ABSENT,
         DOMAIN_RUNNING,
         DOMAIN_PAUSED,   /* by a user or by an I/O error: reason says */
-        DOMAIN_INCOMING, /* receiving, or received and paused before its first resume */
+        DOMAIN_INCOMING, /* being received */
+        DOMAIN_RECEIVED, /* received whole, paused before its first resume */
         DOMAIN_SHUTOFF,
         DOMAIN_CRASHED,
         DOMAIN_UNKNOWN

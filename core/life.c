@@ -201,6 +201,7 @@ static void observe(struct plan *p, const struct host_domain *d, const struct mi
                 break;
         case DOMAIN_PAUSED:
         case DOMAIN_INCOMING:
+        case DOMAIN_RECEIVED:
                 set_phase(p, VM_RUNNING, *d->reason ? d->reason : "the guest is paused");
                 break;
         default:
@@ -263,12 +264,34 @@ static void conditions(struct plan *p, const struct rec_node *owner, const struc
         migratable_condition(p);
 }
 
+/*
+ * The node is lost for good, and the guest with it: nobody owns it now, and it starts anew wherever
+ * there is room, at the next epoch, by which the lost node's agent knows its domain for stale
+ * should it return. A migration under way is settled first: its target may hold the guest.
+ */
+static bool fenced(struct plan *p, const struct rec_node *owner, const struct migration *m)
+{
+        struct rec_node lost = {.name = p->vm->status.owner.node};
+
+        if (m || !rec_node_fenced(owner ? owner : &lost))
+                return false;
+        p->next->status.owner.node = "";
+        clear_running(p);
+        delete_pods(p, "");
+        set_phase(p, plan_wants_run(p->vm) ? VM_PENDING : VM_HALTED,
+                  plan_text(p, "%s was lost with the guest", p->vm->status.owner.node));
+        plan_condition(p, "Ready", false, "NodeLost", p->next->status.reason);
+        return true;
+}
+
 static void owned_life(struct plan *p, const struct migration *m)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
         const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
         const char *why;
 
+        if (fenced(p, owner, m))
+                return;
         if (!plan_wants_run(p->vm) && !m) {
                 stop(p, d);
                 if (!*p->next->status.owner.node)

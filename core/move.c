@@ -3,6 +3,7 @@
 
 #include "core/placement.h"
 #include "core/preflight.h"
+#include "core/recovery.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -159,6 +160,8 @@ static const char *unwanted(struct move *mv)
         const struct rec_node *target;
         char hash[17], message[PLACEMENT_MESSAGE_MAX];
 
+        if (mv->m->meta.deleting)
+                return "cancelled: the migration was deleted";
         if (mv->m->spec.cancel)
                 return "cancelled on request";
         if (!plan_wants_run(p->vm))
@@ -281,71 +284,105 @@ static void seek_target(struct move *mv)
         go(mv, MIG_SCHEDULED);
 }
 
-static void follow_copy(struct move *mv)
-{
-        const struct transfer *t = &mv->was->status.transfer;
+/* --- from the copy on: what core/recovery.c decides */
 
-        switch (t->state) {
-        case TRANSFER_SWITCHED:
-                go(mv, MIG_SWITCHING);
-                break;
-        case TRANSFER_DONE:
-                go(mv, MIG_SWITCHING);
-                go(mv, MIG_CONFIRMING);
-                mv->m->status.downtime_ms = t->downtime_ms;
-                break;
-        case TRANSFER_FAILED:
-                give_up(mv, MIG_FAILED, *t->message ? t->message : "the copy failed");
-                break;
-        case TRANSFER_CANCELLED:
-                give_up(mv, MIG_CANCELLED, *t->message ? t->message : "cancelled while copying");
-                break;
-        case TRANSFER_LOST:
-                say(mv, t->message);
-                go(mv, MIG_UNKNOWN);
-                break;
+static bool speaks(const struct rec_node *n)
+{
+        const struct condition *ready;
+
+        if (!n || !n->alive || !n->host)
+                return false;
+        ready = condition_get(&n->host->conditions, "Ready");
+        return ready && !strcmp(ready->status, "True");
+}
+
+/* What the node says of the guest at that epoch. */
+static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch)
+{
+        const struct rec_node *n = plan_node(mv->p, node);
+        const struct host_domain *d = plan_domain(mv->p, node);
+
+        if (n && rec_node_fenced(n))
+                return RCV_FENCED;
+        if (!speaks(n))
+                return RCV_UNSEEN;
+        if (!d || d->epoch != epoch)
+                return RCV_NONE;
+        switch (d->state) {
+        case DOMAIN_RUNNING:
+        case DOMAIN_PAUSED:
+                return RCV_RUNS;
+        case DOMAIN_INCOMING:
+                return RCV_RECEIVING;
+        case DOMAIN_RECEIVED:
+                return RCV_RECEIVED;
+        case DOMAIN_UNKNOWN:
+                return RCV_UNSEEN;
         default:
-                break;
+                return RCV_NONE;
         }
 }
 
-/*
- * Nobody can say how far the handover came, so both hosts are asked. Only two pictures decide: the
- * target runs it and the source, speaking, has none; or the source runs it and the target,
- * speaking, has none.
- */
-static void ask_hosts(struct move *mv)
+static enum rcv_owner owner_of(const struct move *mv)
 {
-        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
-        const struct rec_node *target = plan_node(mv->p, mv->m->status.target);
-        const struct host_domain *s = plan_domain(mv->p, mv->m->status.source);
-        const struct host_domain *t = plan_domain(mv->p, mv->m->status.target);
-        bool there = t && t->epoch == mv->m->status.epoch + 1 && t->state == DOMAIN_RUNNING;
-        bool here = s && s->epoch == mv->m->status.epoch && s->state == DOMAIN_RUNNING;
+        const struct vm_owner *o = &mv->p->vm->status.owner;
 
-        if (!source || !source->alive || !target || !target->alive)
-                return;
-        if (there && (!s || s->state == DOMAIN_ABSENT || s->state == DOMAIN_SHUTOFF))
-                go(mv, MIG_CONFIRMING);
-        else if (here && (!t || t->state == DOMAIN_ABSENT || t->state == DOMAIN_SHUTOFF))
-                give_up(mv, MIG_FAILED, "the handover was lost; the guest runs on the source");
+        if (!strcmp(o->node, mv->m->status.source) && o->epoch == mv->m->status.epoch)
+                return RCV_OWNER_SOURCE;
+        if (*o->node && !strcmp(o->node, mv->m->status.target) &&
+            o->epoch == mv->m->status.epoch + 1)
+                return RCV_OWNER_TARGET;
+        return RCV_OWNER_OTHER;
 }
 
-/* The guest runs on the target: first it becomes the owner, and only then the old pod goes. */
+static enum rcv_action decide(const struct move *mv)
+{
+        const struct recovery r = {
+                .phase = mv->m->status.phase,
+                .owner = owner_of(mv),
+                .source = seen(mv, mv->m->status.source, mv->m->status.epoch),
+                .target = seen(mv, mv->m->status.target, mv->m->status.epoch + 1),
+                .job = mv->m->status.transfer.state,
+                .fast = mv->m->status.handover == HANDOVER_FAST,
+        };
+
+        return recovery_decide(&r, NULL);
+}
+
+/* Why a migration fails, in the words of who knows. */
+static const char *failure(const struct move *mv)
+{
+        const struct transfer *t = &mv->m->status.transfer;
+        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
+
+        if (owner_of(mv) != RCV_OWNER_SOURCE)
+                return "the VM has changed hands without this migration";
+        if (*t->message)
+                return t->message;
+        if (source && rec_node_fenced(source))
+                return plan_text(mv->p, "%s was lost with the guest", mv->m->status.source);
+        return "the copy failed";
+}
+
+/* The guest is the target's: first it becomes the owner, and only then the old pod goes. */
 static void confirm(struct move *mv)
 {
-        struct vm *next = mv->p->next;
-        const struct vm_owner *owner = &mv->p->vm->status.owner;
+        struct vm_status *next = &mv->p->next->status;
 
-        if (owner->epoch == mv->m->status.epoch) {
-                next->status.owner =
-                        (struct vm_owner){mv->m->status.target, mv->m->status.epoch + 1};
-                next->status.pod_name = mv->m->status.pod;
+        go(mv, MIG_SWITCHING); /* no phase is skipped */
+        go(mv, MIG_CONFIRMING);
+        mv->m->status.downtime_ms = mv->m->status.transfer.downtime_ms;
+        if (owner_of(mv) == RCV_OWNER_TARGET || !at(mv, MIG_CONFIRMING))
                 return;
-        }
-        /* one_handle, seeing the new owner, has planned the old pod's end */
+        next->owner = (struct vm_owner){mv->m->status.target, mv->m->status.epoch + 1};
+        next->pod_name = mv->m->status.pod;
+}
+
+/* one_handle(), seeing the new owner, has planned the old pod's end. */
+static void complete(struct move *mv)
+{
         for (size_t i = 0; i < mv->p->in->npods; i++)
-                if (strcmp(mv->p->in->pods[i]->meta.name, next->status.pod_name) != 0 &&
+                if (strcmp(mv->p->in->pods[i]->meta.name, mv->p->next->status.pod_name) != 0 &&
                     !mv->p->in->pods[i]->meta.deleting)
                         return;
         go(mv, MIG_SUCCEEDED);
@@ -373,29 +410,53 @@ static void show(struct move *mv)
                 next->status.phase = VM_MIGRATING;
 }
 
-static void advance(struct move *mv)
+/* Before the copy: a target is found and checked. */
+static void proceed(struct move *mv)
 {
-        const struct vm_owner *owner = &mv->p->vm->status.owner;
-
-        if (!*owner->node || owner->epoch < mv->m->status.epoch ||
-            owner->epoch > mv->m->status.epoch + 1) {
-                give_up(mv, MIG_FAILED, "the VM has changed hands without this migration");
-                return;
-        }
-        if (cancelled(mv))
-                return;
         if (at(mv, MIG_PENDING))
                 seek_target(mv);
         if (at(mv, MIG_SCHEDULED))
                 go(mv, MIG_PREFLIGHT);
         if (at(mv, MIG_PREFLIGHT))
                 check_target(mv);
-        else if (at(mv, MIG_COPYING) || at(mv, MIG_SWITCHING))
-                follow_copy(mv);
-        if (at(mv, MIG_UNKNOWN))
-                ask_hosts(mv);
-        if (at(mv, MIG_CONFIRMING))
+}
+
+static void advance(struct move *mv)
+{
+        const struct transfer *t = &mv->m->status.transfer;
+        enum rcv_action action = decide(mv);
+
+        if ((action == RCV_PROCEED || at(mv, MIG_COPYING)) && cancelled(mv))
+                return;
+        switch (action) {
+        case RCV_PROCEED:
+                proceed(mv);
+                break;
+        case RCV_ASK:
+                say(mv, t->message);
+                go(mv, MIG_UNKNOWN);
+                break;
+        case RCV_COPY:
+                go(mv, MIG_COPYING);
+                break;
+        case RCV_SWITCH:
+                go(mv, MIG_SWITCHING);
+                break;
+        case RCV_CONFIRM:
                 confirm(mv);
+                break;
+        case RCV_FINISH:
+                complete(mv);
+                break;
+        case RCV_FAIL:
+                give_up(mv, MIG_FAILED, failure(mv));
+                break;
+        case RCV_CANCEL:
+                give_up(mv, MIG_CANCELLED, *t->message ? t->message : "cancelled while copying");
+                break;
+        default:
+                break;
+        }
 }
 
 void plan_move(struct plan *p, const struct migration *m)
@@ -403,6 +464,11 @@ void plan_move(struct plan *p, const struct migration *m)
         struct move mv = {.p = p, .was = m, .m = arena_alloc(p->a, sizeof(*m))};
         struct rec_action *set;
 
+        if (!plan_held(&m->meta)) {
+                if (!m->meta.deleting)
+                        plan_add(p, REC_HOLD_MIGRATION, m->meta.name);
+                return;
+        }
         if (!mv.m) {
                 p->rc = -ENOMEM;
                 return;

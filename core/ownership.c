@@ -37,6 +37,8 @@ static const struct rule RULES[] = {
         /* Stale ones: the VM is gone, or lives elsewhere at this epoch or a later one. */
         {IN1(OWN_GONE), ANY, ANY, ANY, NO, OWN_DESTROY},
         {IN1(OWN_OTHERS), IN2(OWN_OLDER, OWN_EQUAL), ANY, ANY, NO, OWN_DESTROY},
+        /* What a migration that ended otherwise left behind: nobody will resume it. */
+        {IN1(OWN_OTHERS), ANY, IN1(OWN_LEFTOVER), ANY, NO, OWN_DESTROY},
         /* Newer than the owner's epoch: a move whose owner has not been written yet. */
         {ANY, IN1(OWN_NEWER), ANY, ANY, NO, OWN_LEAVE},
         /* Ours again, but left over from an earlier time: its disks have moved on without it. */

@@ -29,6 +29,8 @@ const struct pod *plan_pod(const struct plan *p, const char *name);
 void plan_condition(struct plan *p, const char *type, bool is_true, const char *reason,
                     const char *message);
 
+/* Has our finalizer. */
+bool plan_held(const struct meta *m);
 /* Runs or not, as the spec wants it. */
 bool plan_wants_run(const struct vm *vm);
 /* The node of the owner no longer suits the VM: the sentence, else NULL. */

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PRUNED_AT_ONCE 4
+
 struct rec_action *plan_add(struct plan *p, enum rec_kind kind, const char *name)
 {
         static _Thread_local struct rec_action scratch;
@@ -47,6 +49,21 @@ const struct rec_node *plan_node(const struct plan *p, const char *name)
                 if (!strcmp(p->in->nodes[i].name, name))
                         return &p->in->nodes[i];
         return NULL;
+}
+
+bool plan_held(const struct meta *m)
+{
+        return strs_has(&m->finalizers, DROVER_FINALIZER);
+}
+
+bool rec_node_fenced(const struct rec_node *n)
+{
+        if (n->alive || !n->node)
+                return !n->alive;
+        for (size_t i = 0; i < n->node->ntaints; i++)
+                if (!strcmp(n->node->taints[i].key, "node.kubernetes.io/out-of-service"))
+                        return true;
+        return false;
 }
 
 const struct host_domain *plan_domain(const struct plan *p, const char *node)
@@ -125,23 +142,29 @@ static const struct migration *current(const struct rec_input *in)
         return found;
 }
 
-static bool has_finalizer(const struct vm *vm)
-{
-        return strs_has(&vm->meta.finalizers, DROVER_FINALIZER);
-}
-
-/* The history: all but the newest finished ones go. */
+/* The history: all but the newest finished ones go, a few in one pass. */
 static void prune(struct plan *p)
 {
-        size_t finished = 0;
+        size_t finished = 0, gone = 0;
 
         for (size_t i = p->in->nmigrations; i-- > 0;) {
                 const struct migration *m = p->in->migrations[i];
 
-                if (mig_finished(m->status.phase) && ++finished > REC_MIGRATIONS_KEPT &&
-                    !m->meta.deleting)
+                if (!mig_finished(m->status.phase) || gone == PRUNED_AT_ONCE)
+                        continue;
+                if (plan_held(&m->meta))
+                        plan_add(p, REC_FREE_MIGRATION, m->meta.name);
+                if (++finished > REC_MIGRATIONS_KEPT && !m->meta.deleting && ++gone)
                         plan_add(p, REC_DELETE_MIGRATION, m->meta.name);
         }
+}
+
+static bool journals_held(const struct rec_input *in)
+{
+        for (size_t i = 0; i < in->nmigrations; i++)
+                if (plan_held(&in->migrations[i]->meta))
+                        return true;
+        return false;
 }
 
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out)
@@ -154,7 +177,7 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
         if (!p.next)
                 return -ENOMEM;
         *p.next = *in->vm;
-        if (!in->vm->meta.deleting && !has_finalizer(in->vm)) {
+        if (!in->vm->meta.deleting && !plan_held(&in->vm->meta)) {
                 plan_add(&p, REC_ADD_FINALIZER, in->vm->meta.name);
                 return p.rc;
         }
@@ -166,7 +189,7 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
         /* written always; the shell drops a write that changes nothing */
         plan_add(&p, REC_SET_VM, in->vm->meta.name)->vm = p.next;
         if (in->vm->meta.deleting && !*in->vm->status.owner.node && !m && !in->npods &&
-            has_finalizer(in->vm))
+            !journals_held(in) && plan_held(&in->vm->meta))
                 plan_add(&p, REC_REMOVE_FINALIZER, in->vm->meta.name);
         return p.rc;
 }

@@ -9,7 +9,9 @@
  *     confirmed (the source is proven dead and the target runs), or is cleared only when the
  *     owner's agent has said, for this very epoch, that the domain is gone;
  *   - the pod on the owner's node is never deleted while the guest is there;
- *   - the old pod is deleted last, after the owner has changed.
+ *   - the old pod is deleted last, after the owner has changed;
+ *   - the journal of a move outlives the move: a finalizer holds it from before its first word to
+ *     its last, and deleting it is a wish to cancel.
  */
 #ifndef DROVER_CORE_RECONCILE_H
 #define DROVER_CORE_RECONCILE_H
@@ -26,6 +28,13 @@ struct rec_node {
         const struct host *host; /* NULL: no agent has reported */
         bool alive;              /* the agent's heartbeat is fresh by our own clock */
 };
+
+/*
+ * Silent, and declared dead by somebody who can know: the Node was deleted, or bears the taint
+ * node.kubernetes.io/out-of-service (KEP-2268). Its guests may be started elsewhere. An agent that
+ * still speaks contradicts the declaration.
+ */
+bool rec_node_fenced(const struct rec_node *n);
 
 /* Places for moves, counted over all unfinished migrations that hold one. */
 struct rec_permits {
@@ -55,6 +64,8 @@ enum rec_kind {
         REC_CREATE_MIGRATION, /* name; exists already: fine */
         REC_CANCEL_MIGRATION, /* name: spec.cancel = true */
         REC_DELETE_MIGRATION, /* name */
+        REC_HOLD_MIGRATION,   /* name: adds the finalizer */
+        REC_FREE_MIGRATION,   /* name: takes it away */
         REC_SET_MIGRATION,    /* migration: its status, compare-and-swap */
         REC_SET_VM,           /* vm: its status, compare-and-swap */
 };

@@ -47,10 +47,11 @@ static const struct rule RULES[] = {
 
         /*
          * The source is proven dead and never ran on. Its agent resumes the target, but if it
-         * cannot get there, the target's own agent can, as the owner's.
+         * cannot get there, the target's own agent can, as the owner's. Who is out of our sight
+         * may still do it.
          */
         {ANY, ANY, ANY, IN1(RCV_RECEIVED), IN1(TRANSFER_SWITCHED), ANY, RCV_CONFIRM},
-        {ANY, ANY, IN2(RCV_UNSEEN, RCV_FENCED), IN3(RCV_NONE, RCV_FENCED, RCV_RECEIVING),
+        {ANY, ANY, IN1(RCV_FENCED), IN3(RCV_NONE, RCV_FENCED, RCV_RECEIVING),
          IN1(TRANSFER_SWITCHED), ANY, RCV_FAIL},
         {IN1(MIG_COPYING), ANY, ANY, ANY, IN1(TRANSFER_SWITCHED), ANY, RCV_SWITCH},
         {ANY, ANY, ANY, ANY, IN1(TRANSFER_SWITCHED), ANY, RCV_WAIT},

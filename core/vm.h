@@ -100,6 +100,24 @@ struct vm_owner {
         int64_t epoch;    /* grows by one with each change of owner; 0 before the first */
 };
 
+struct vm_status {
+        enum vm_phase phase;
+        int64_t observed_generation;
+        struct vm_owner owner;
+        const char *pod_name;
+        struct strs addresses;
+        bool has_running;
+        struct vm_shape running;
+        const char *restarted_at; /* the spec.restartedAt that was carried out */
+        struct conditions conditions;
+        struct {
+                const char *name; /* "" when none is under way */
+                const char *phase, *target;
+                int64_t percent;
+        } migration;
+        const char *reason; /* why Failed or Pending, a sentence */
+};
+
 struct vm {
         struct arena *arena;
         struct meta meta;
@@ -120,23 +138,7 @@ struct vm {
                 enum eviction eviction;
                 const char *eviction_text;
         } spec;
-        struct {
-                enum vm_phase phase;
-                int64_t observed_generation;
-                struct vm_owner owner;
-                const char *pod_name;
-                struct strs addresses;
-                bool has_running;
-                struct vm_shape running;
-                const char *restarted_at; /* the spec.restartedAt that was carried out */
-                struct conditions conditions;
-                struct {
-                        const char *name; /* "" when none is under way */
-                        const char *phase, *target;
-                        int64_t percent;
-                } migration;
-                const char *reason; /* why Failed or Pending, a sentence */
-        } status;
+        struct vm_status status;
 };
 
 /* "namespace/name", or "name" of a cluster-scoped object, in the arena; NULL when out of memory. */

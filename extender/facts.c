@@ -11,6 +11,7 @@ bool domain_takes_room(enum domain_state s)
         case DOMAIN_RUNNING:
         case DOMAIN_PAUSED:
         case DOMAIN_INCOMING:
+        case DOMAIN_RECEIVED:
         case DOMAIN_UNKNOWN:
                 return true;
         default:

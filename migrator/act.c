@@ -177,13 +177,14 @@ static int set_migration(struct doing *d, const struct rec_action *act, struct e
         return 0;
 }
 
-/* --- the finalizer, which keeps a deleted VM until its guest is gone */
+/* --- the finalizer, which keeps a deleted VM until its guest is gone, and a journal to its end */
 
-static int set_finalizer(struct doing *d, bool ours, struct err *e)
+static int set_finalizer(struct doing *d, const struct kube_resource *r, struct kube_store *store,
+                         const struct meta *meta, bool ours, struct err *e)
 {
-        struct json *patch autojson = guarded(&d->vm->meta);
+        struct json *patch autojson = guarded(meta);
         struct json *list = json_array_at(json_mut(patch, "metadata"), "finalizers");
-        const struct strs *had = &d->vm->meta.finalizers;
+        const struct strs *had = &meta->finalizers;
 
         for (size_t i = 0; i < had->n; i++)
                 if (strcmp(had->v[i], DROVER_FINALIZER) != 0)
@@ -192,12 +193,10 @@ static int set_finalizer(struct doing *d, bool ours, struct err *e)
                 return no_memory(e);
         if (!list)
                 return no_memory(e);
-        d->again = ours;
-        if (ours)
-                return apply_patch(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta, NULL, patch,
-                                   e);
-        return kube_patch(client(d), &KUBE_VMS, d->vm->meta.ns, d->vm->meta.name, NULL, patch, NULL,
-                          e);
+        d->again |= ours;
+        if (ours || !meta->deleting)
+                return apply_patch(d, r, store, meta, NULL, patch, e);
+        return kube_patch(client(d), r, meta->ns, meta->name, NULL, patch, NULL, e);
 }
 
 /* --- pods and migrations come and go by name, so that twice is once */
@@ -234,6 +233,7 @@ static int create_migration(struct doing *d, const struct rec_action *act, struc
         json_set_str(m, "kind", "VirtualMachineMigration");
         json_set_str(meta, "name", act->name);
         json_set_str(meta, "namespace", d->vm->meta.ns);
+        json_add(json_array_at(meta, "finalizers"), json_new_string(DROVER_FINALIZER));
         json_set_str(owner, "apiVersion", DROVER_API_VERSION);
         json_set_str(owner, "kind", "VirtualMachine");
         json_set_str(owner, "name", d->vm->meta.name);
@@ -273,6 +273,22 @@ static int cancel(struct doing *d, const char *name, struct err *e)
         return kube_patch(client(d), &KUBE_MIGRATIONS, d->vm->meta.ns, name, NULL, patch, NULL, e);
 }
 
+static int hold_migration(struct doing *d, const char *name, bool hold, struct err *e)
+{
+        struct arena *a autoarena = arena_new(4096);
+        struct kube_store *store = d->actor->world->migrations;
+        struct kube_ref *ref autoref = NULL;
+        const char *key = a ? arena_printf(a, "%s/%s", d->vm->meta.ns, name) : NULL;
+
+        if (!key)
+                return no_memory(e);
+        ref = kube_store_get(store, key);
+        if (!ref)
+                return 0;
+        return set_finalizer(d, &KUBE_MIGRATIONS, store,
+                             &((const struct migration *)kube_ref_object(ref))->meta, hold, e);
+}
+
 static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
 {
         struct world *w = d->actor->world;
@@ -280,7 +296,8 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
         switch (act->kind) {
         case REC_ADD_FINALIZER:
         case REC_REMOVE_FINALIZER:
-                return set_finalizer(d, act->kind == REC_ADD_FINALIZER, e);
+                return set_finalizer(d, &KUBE_VMS, w->vms, &d->vm->meta,
+                                     act->kind == REC_ADD_FINALIZER, e);
         case REC_CREATE_POD:
                 return create_pod(d, act, e);
         case REC_DELETE_POD:
@@ -291,6 +308,9 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
                 return cancel(d, act->name, e);
         case REC_DELETE_MIGRATION:
                 return delete (d, &KUBE_MIGRATIONS, w->migrations, act->name, e);
+        case REC_HOLD_MIGRATION:
+        case REC_FREE_MIGRATION:
+                return hold_migration(d, act->name, act->kind == REC_HOLD_MIGRATION, e);
         case REC_SET_MIGRATION:
                 return set_migration(d, act, e);
         case REC_SET_VM:

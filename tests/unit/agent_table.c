@@ -33,7 +33,7 @@ static void judgement(void **state)
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION, true, true, false, OWN_RECEIVING,
                  DOMAIN_INCOMING, "being received"},
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, true, true, false, OWN_RECEIVED,
-                 DOMAIN_INCOMING, "not resumed yet"},
+                 DOMAIN_RECEIVED, "not resumed yet"},
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION, true, false, false, OWN_PAUSED,
                  DOMAIN_PAUSED, "switching over"},
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, true, false, false, OWN_PAUSED,

@@ -168,7 +168,10 @@ static void add_migration(const char *name)
 {
         struct migration *m = &w.migs[w.nmigs++];
 
+        static const char *finalizers[] = {DROVER_FINALIZER};
+
         *m = (struct migration){.meta = named(name)};
+        m->meta.finalizers = (struct strs){finalizers, 1};
         m->meta.created_us = w.now;
         m->spec.vm = "demo";
         m->spec.target_node = "";
@@ -203,6 +206,14 @@ static void play(void)
                                 for (size_t k = 0; k < w.nmigs; k++)
                                         if (!strcmp(w.migs[k].meta.name, act->name))
                                                 w.migs[k].spec.cancel = true;
+                                break;
+                        case REC_HOLD_MIGRATION:
+                        case REC_FREE_MIGRATION:
+                                for (size_t k = 0; k < w.nmigs; k++)
+                                        if (!strcmp(w.migs[k].meta.name, act->name))
+                                                w.migs[k].meta.finalizers.n =
+                                                        act->kind == REC_HOLD_MIGRATION;
+                                changed = true;
                                 break;
                         case REC_SET_MIGRATION:
                                 for (size_t k = 0; k < w.nmigs; k++)
@@ -526,38 +537,165 @@ static void test_failure_keeps_the_guest_and_waits(void **state)
         assert_string_equal(last()->meta.name, "demo-1-2");
 }
 
-static void test_failure_in_the_handover_asks_both_hosts(void **state)
+static void test_failure_in_the_handover_is_asked_about_first(void **state)
 {
         (void)state;
         copying();
+        domain(0, 0, DOMAIN_ABSENT);
+        domain(1, 2, DOMAIN_RECEIVED);
+        w.rec[1].alive = false; /* what it says is of the past */
         last()->status.transfer.state = TRANSFER_SWITCHED;
         play();
+        assert_int_equal(last()->status.phase, MIG_SWITCHING);
         last()->status.transfer.state = TRANSFER_FAILED;
-        last()->status.transfer.message = "?";
-        domain(0, 0, DOMAIN_ABSENT);
+        last()->status.transfer.message = "the guest ended during the migration";
+        run();
+        assert_int_equal(find(REC_SET_MIGRATION, NULL)->migration->status.phase, MIG_UNKNOWN);
+        assert_null(find(REC_DELETE_POD, NULL));
         play();
-        assert_int_equal(last()->status.phase, MIG_UNKNOWN);
-        assert_int_equal(w.npods, 2);
-        domain(1, 2, DOMAIN_RUNNING);
-        play();
-        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
-        assert_string_equal(w.vm.status.owner.node, "node2");
+        assert_int_equal(last()->status.phase, MIG_FAILED);
+        assert_string_equal(w.vm.status.owner.node, "node1");
 }
 
-static void test_lost_handover_with_a_silent_host_decides_nothing(void **state)
+static void test_lost_handover_with_a_silent_source(void **state)
 {
         (void)state;
         copying();
         last()->status.transfer.state = TRANSFER_LOST;
         domain(0, 0, DOMAIN_ABSENT);
-        domain(1, 2, DOMAIN_RUNNING);
+        domain(1, 2, DOMAIN_RECEIVED);
         w.rec[0].alive = false;
         play();
         assert_int_equal(last()->status.phase, MIG_UNKNOWN);
         assert_string_equal(w.vm.status.owner.node, "node1");
-        w.rec[0].alive = true;
+        domain(1, 2, DOMAIN_RUNNING); /* nobody but the source's agent, with proof, does that */
+        play();
+        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
+        assert_string_equal(w.vm.status.owner.node, "node2");
+        assert_int_equal(w.vm.status.owner.epoch, 2);
+}
+
+static struct taint out_of_service = {"node.kubernetes.io/out-of-service", "nodeshutdown",
+                                      "NoExecute"};
+
+static void fence(int i)
+{
+        w.rec[i].alive = false;
+        w.nodes[i].taints = &out_of_service;
+        w.nodes[i].ntaints = 1;
+}
+
+static void test_lost_node_restarts_elsewhere(void **state)
+{
+        (void)state;
+        running();
+        w.rec[0].alive = false;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1"); /* silence alone fences nobody */
+        fence(0);
+        play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_int_equal(w.vm.status.owner.epoch, 1);
+        assert_int_equal(w.vm.status.phase, VM_PENDING);
+        assert_null(pod("demo-e1"));
+        assert_non_null(pod("demo-e2"));
+        pod("demo-e2")->node = "node2";
         play();
         assert_string_equal(w.vm.status.owner.node, "node2");
+        assert_int_equal(w.vm.status.owner.epoch, 2);
+}
+
+static void test_deleted_node_fences(void **state)
+{
+        (void)state;
+        running();
+        w.rec[0].node = NULL;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1"); /* its agent speaks */
+        w.rec[0].alive = false;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_non_null(pod("demo-e2"));
+}
+
+static void test_source_lost_while_copying(void **state)
+{
+        (void)state;
+        copying();
+        domain(1, 2, DOMAIN_INCOMING);
+        fence(0);
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
+        assert_string_equal(w.migs[0].status.message, "node1 was lost with the guest");
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_non_null(pod("demo-e2"));
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_source_lost_after_the_resume(void **state)
+{
+        (void)state;
+        copying();
+        domain(1, 2, DOMAIN_RUNNING);
+        fence(0);
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_SUCCEEDED);
+        assert_string_equal(w.vm.status.owner.node, "node2");
+        assert_int_equal(w.vm.status.owner.epoch, 2);
+        assert_int_equal(w.npods, 1);
+        assert_non_null(pod("demo-1-1"));
+}
+
+/* --- the journal's finalizer */
+
+static void test_nothing_moves_before_the_journal_is_held(void **state)
+{
+        (void)state;
+        running();
+        add_migration("mine");
+        w.migs[0].spec.reason = REASON_USER;
+        w.migs[0].meta.finalizers.n = 0;
+        run();
+        assert_non_null(find(REC_HOLD_MIGRATION, "mine"));
+        assert_null(find(REC_CREATE_POD, NULL));
+        assert_null(find(REC_SET_MIGRATION, NULL));
+        play();
+        assert_int_equal(w.migs[0].meta.finalizers.n, 1);
+        assert_non_null(pod("mine"));
+}
+
+static void test_deleting_the_journal_cancels(void **state)
+{
+        (void)state;
+        copying();
+        last()->meta.deleting = true;
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_true(last()->spec.cancel);
+        assert_int_equal(last()->meta.finalizers.n, 1); /* until the agent has answered */
+        w.vm.spec.placement.node_selector.n = 0;
+        last()->status.transfer.state = TRANSFER_CANCELLED;
+        play();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+        assert_int_equal(last()->meta.finalizers.n, 0);
+        assert_non_null(pod("demo-e1"));
+}
+
+static void test_deleted_vm_waits_for_its_journals(void **state)
+{
+        (void)state;
+        running();
+        add_migration("mine");
+        w.migs[0].status.phase = MIG_FAILED;
+        w.vm.meta.deleting = true;
+        w.vm.status.owner.node = "";
+        w.npods = 0;
+        run();
+        assert_non_null(find(REC_FREE_MIGRATION, "mine"));
+        assert_null(find(REC_REMOVE_FINALIZER, NULL));
+        w.migs[0].meta.finalizers.n = 0;
+        run();
+        assert_non_null(find(REC_REMOVE_FINALIZER, NULL));
 }
 
 static void test_unschedulable_stays(void **state)
@@ -688,8 +826,15 @@ int main(void)
                 T(test_too_late_to_cancel),
                 T(test_newer_placement_supersedes),
                 T(test_failure_keeps_the_guest_and_waits),
-                T(test_failure_in_the_handover_asks_both_hosts),
-                T(test_lost_handover_with_a_silent_host_decides_nothing),
+                T(test_failure_in_the_handover_is_asked_about_first),
+                T(test_lost_handover_with_a_silent_source),
+                T(test_lost_node_restarts_elsewhere),
+                T(test_deleted_node_fences),
+                T(test_source_lost_while_copying),
+                T(test_source_lost_after_the_resume),
+                T(test_nothing_moves_before_the_journal_is_held),
+                T(test_deleting_the_journal_cancels),
+                T(test_deleted_vm_waits_for_its_journals),
                 T(test_unschedulable_stays),
                 T(test_preflight_refuses),
                 T(test_permit_is_waited_for),

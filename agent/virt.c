@@ -15,6 +15,8 @@
 #define BACKOFF_MIN_MS  250
 #define BACKOFF_MAX_MS  10000
 
+#define CALLBACKS_OVER_MS 5000
+
 struct virt {
         char *uri;
         struct virt_hooks hooks;
@@ -24,6 +26,7 @@ struct virt {
         virConnectPtr conn; /* under lock */
         bool closed;        /* conn has died; under lock */
         bool stopping;
+        int callbacks; /* registrations that libvirt may still use; under lock */
         int lifecycle_id, iteration_id;
 };
 
@@ -114,21 +117,50 @@ static void on_iteration(virConnectPtr conn, virDomainPtr dom, int iteration, vo
                 v->hooks.iteration(v->hooks.ctx, uuid, iteration);
 }
 
+/*
+ * libvirt may be amid a callback when its registration ends: only this one is the last. The
+ * registrations are counted, so that v outlives them.
+ */
+static void on_last(void *opaque)
+{
+        struct virt *v = opaque;
+
+        pthread_mutex_lock(&v->lock);
+        v->callbacks--;
+        pthread_cond_broadcast(&v->changed);
+        pthread_mutex_unlock(&v->lock);
+}
+
+static int count_callback(struct virt *v, int rc)
+{
+        if (rc >= 0) {
+                pthread_mutex_lock(&v->lock);
+                v->callbacks++;
+                pthread_mutex_unlock(&v->lock);
+        }
+        return rc;
+}
+
+static int register_event(struct virt *v, virConnectPtr c, int id,
+                          virConnectDomainEventGenericCallback callback)
+{
+        return count_callback(v,
+                              virConnectDomainEventRegisterAny(c, NULL, id, callback, v, on_last));
+}
+
 /* Drivers that live inside of this process know neither keepalive nor a closed connection. */
 static int subscribe(struct virt *v, virConnectPtr c, struct err *e)
 {
         if (virConnectSetKeepAlive(c, KEEPALIVE_S, KEEPALIVE_COUNT) < 0 ||
-            virConnectRegisterCloseCallback(c, on_close, v, NULL) < 0) {
+            count_callback(v, virConnectRegisterCloseCallback(c, on_close, v, on_last)) < 0) {
                 if (virGetLastErrorCode() != VIR_ERR_NO_SUPPORT)
                         return virt_error(e, "keepalive");
                 virResetLastError();
         }
-        v->lifecycle_id =
-                virConnectDomainEventRegisterAny(c, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                                 VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), v, NULL);
-        v->iteration_id =
-                virConnectDomainEventRegisterAny(c, NULL, VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION,
-                                                 VIR_DOMAIN_EVENT_CALLBACK(on_iteration), v, NULL);
+        v->lifecycle_id = register_event(v, c, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle));
+        v->iteration_id = register_event(v, c, VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_iteration));
         return v->lifecycle_id < 0 || v->iteration_id < 0 ? virt_error(e, "events") : 0;
 }
 
@@ -268,6 +300,18 @@ int virt_start(const char *uri, const struct virt_hooks *hooks, struct virt **ou
         return 0;
 }
 
+static bool callbacks_over(struct virt *v)
+{
+        struct timespec until = cond_until(CALLBACKS_OVER_MS);
+
+        pthread_mutex_lock(&v->lock);
+        while (v->callbacks > 0 && cond_wait_until(&v->changed, &v->lock, &until))
+                ;
+        bool over = v->callbacks == 0;
+        pthread_mutex_unlock(&v->lock);
+        return over;
+}
+
 void virt_stop(struct virt *v)
 {
         if (!v)
@@ -277,6 +321,8 @@ void virt_stop(struct virt *v)
         pthread_cond_broadcast(&v->changed);
         pthread_mutex_unlock(&v->lock);
         pthread_join(v->thread, NULL);
+        if (!callbacks_over(v))
+                return; /* libvirt still holds it: a leak is the lesser evil */
         pthread_mutex_destroy(&v->lock);
         pthread_cond_destroy(&v->changed);
         free(v->uri);

@@ -28,6 +28,7 @@ struct virt_hooks {
 /* Starts the event loop and the thread that connects; returns at once. */
 must_check int virt_start(const char *uri, const struct virt_hooks *hooks, struct virt **out,
                           struct err *e);
+/* No hook is called once it has returned. */
 void virt_stop(struct virt *v);
 
 /*

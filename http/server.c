@@ -115,7 +115,9 @@ static int start_daemon(struct http_server *s, const struct http_config *cfg, in
 {
         unsigned threads = cfg->threads ? cfg->threads : 2;
         unsigned connections = cfg->max_connections ? cfg->max_connections : 512;
-        unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | (s->tls ? MHD_USE_TLS : 0U);
+        /* not epoll: 0.9.75's quiesce races with its workers for the listening socket, and aborts
+         */
+        unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | (s->tls ? MHD_USE_TLS : 0U);
         struct MHD_OptionItem tls[] = {
                 {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)handshake_certificate},
                 {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_VERSIONS},

@@ -429,6 +429,19 @@ static void a_received_guest_is_resumed_by_its_owner(void **state)
         assert_int_equal(domain_is(UID), 'P');
 }
 
+static void what_a_failed_move_left_is_removed(void **state)
+{
+        (void)state;
+        set_vm(UID, "n2", 2, "");
+        set_domain(UID, 3, " incoming='1' migration='m1'", 'P');
+        set_migration("Succeeded");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P'); /* the owner is about to follow */
+        set_migration("Failed");
+        assert_true(work() >= 0);
+        assert_int_equal(domain_is(UID), '-');
+}
+
 /* Moved here in vain, halted there, to be started here: its memory is older than its disks. */
 static void a_guest_left_over_is_never_resumed(void **state)
 {
@@ -439,9 +452,10 @@ static void a_guest_left_over_is_never_resumed(void **state)
         for (size_t i = 0; i < countof(SENT_BY); i++) {
                 set_vm(UID, "n2", 2, "");
                 set_domain(UID, 3, SENT_BY[i], 'P');
-                set_migration(i == 0 ? "Failed" : "Succeeded");
+                set_migration("Copying");
                 assert_true(work() > 1);
                 assert_int_equal(domain_is(UID), 'P'); /* not ours to judge yet */
+                set_migration(i == 0 ? "Failed" : "Succeeded");
                 set_vm(UID, "n1", 3, "\"disks\":[{\"name\":\"r\",\"blank\":{\"size\":\"1Mi\"}}]");
                 cache_vm();
                 assert_int_equal(work(), WORK_RETRY); /* gone, and the start waits for the pool */
@@ -525,6 +539,7 @@ int main(void)
                 STORY(halted),
                 STORY(the_grace_is_kept),
                 STORY(a_received_guest_is_resumed_by_its_owner),
+                STORY(what_a_failed_move_left_is_removed),
                 STORY(a_guest_left_over_is_never_resumed),
                 STORY(a_start_waits_for_its_pool),
                 STORY(a_strangers_domain_is_left_alone),

@@ -31,10 +31,11 @@ struct agent {
         _Atomic(enum virt_type) virt_type; /* once the facts are read */
         bool libvirt_lost;                 /* virt's thread only: it was told */
         atomic_bool started;               /* all parts are there: work may be done */
-        atomic_bool synced;        /* the table holds all domains: read whole at least once */
-        struct kube_store *vms;    /* whose owner is this node */
-        struct kube_store *pods;   /* handles bound to this node */
-        struct kube_store *moving; /* VirtualMachineMigrations whose source is this node */
+        atomic_bool synced;          /* the table holds all domains: read whole at least once */
+        struct kube_store *vms;      /* whose owner is this node */
+        struct kube_store *pods;     /* handles bound to this node */
+        struct kube_store *moving;   /* VirtualMachineMigrations whose source is this node */
+        struct kube_store *arriving; /* ... whose target */
 };
 
 /*
@@ -44,6 +45,7 @@ struct agent {
  *   addresses/UUID  ask for a guest's addresses
  *   pod/NS/NAME     the readiness gate of a handle
  *   move/NS/NAME    a migration of which this node is the source
+ *   arrival/NS/NAME a migration of which this node is the target
  *   erase/NS/NAME/UUID  the disks of a VM that is gone
  *   domains, facts, node  all domains; what the hypervisor can; labels and condition of the Node
  */
@@ -57,6 +59,7 @@ int64_t domains_work(struct agent *a, const char *rest);
 int64_t addresses_work(struct agent *a, const char *rest);
 int64_t pod_work(struct agent *a, const char *rest);
 int64_t move_work(struct agent *a, const char *rest);
+int64_t arrival_work(struct agent *a, const char *rest);
 int64_t facts_work(struct agent *a, const char *rest);
 int64_t node_work(struct agent *a, const char *rest);
 

@@ -245,6 +245,28 @@ static int undefine(virDomainPtr dom)
                                                             : -1;
 }
 
+static int undefine_inactive(virDomainPtr dom, struct err *e)
+{
+        if (undefine(dom) == 0)
+                return 0;
+        int rc = virt_error(e, "undefine");
+        return rc == -ENOENT || virDomainIsPersistent(dom) != 1
+                       ? 0
+                       : rc; /* a transient one is gone by now */
+}
+
+int domain_undefine(virConnectPtr c, const char *uuid, struct err *e)
+{
+        autodomain virDomainPtr dom = NULL;
+        int rc = lookup(c, uuid, &dom, e);
+
+        if (rc)
+                return rc == -ENOENT ? 0 : rc;
+        if (virDomainIsActive(dom) == 1)
+                return err_set(e, -EBUSY, "the domain is active");
+        return undefine_inactive(dom, e);
+}
+
 int domain_remove(virConnectPtr c, const char *uuid, struct err *e)
 {
         autodomain virDomainPtr dom = NULL;
@@ -255,12 +277,7 @@ int domain_remove(virConnectPtr c, const char *uuid, struct err *e)
         rc = destroy(dom, e);
         if (rc)
                 return rc;
-        if (undefine(dom) == 0)
-                return 0;
-        rc = virt_error(e, "undefine");
-        return rc == -ENOENT || virDomainIsPersistent(dom) != 1
-                       ? 0
-                       : rc; /* a transient one is gone by now */
+        return undefine_inactive(dom, e);
 }
 
 int domain_set_meta(virConnectPtr c, const char *uuid, const struct domain_meta *m, bool live,

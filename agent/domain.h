@@ -40,6 +40,8 @@ must_check int domain_shutdown(virConnectPtr c, const char *uuid, struct err *e)
 must_check int domain_remove(virConnectPtr c, const char *uuid, struct err *e);
 /* Ends it at once. An inactive one is success. */
 must_check int domain_destroy(virConnectPtr c, const char *uuid, struct err *e);
+/* The definition of a domain that is not active; -EBUSY when it is, 0 when there is none. */
+must_check int domain_undefine(virConnectPtr c, const char *uuid, struct err *e);
 /* Writes our metadata to the running domain (live) or to its definition. */
 must_check int domain_set_meta(virConnectPtr c, const char *uuid, const struct domain_meta *m,
                                bool live, struct err *e);

@@ -23,7 +23,6 @@ static void clear_incoming(struct domain_facts *f, virConnectPtr c)
         struct err e;
 
         m.incoming = false;
-        m.migration[0] = '\0';
         if (domain_set_meta(c, f->uuid, &m, true, &e))
                 log_err(&e, "cannot clear the mark of an incoming guest", "uid", f->uuid, NULL);
         else

@@ -28,10 +28,10 @@ int domain_meta_print(const struct domain_meta *m, bool prefixed, struct buf *b)
         xml_attr(b, "name", m->name);
         buf_addf(b, " epoch='%" PRId64 "'", m->epoch);
         xml_attr(b, "restartedAt", m->restarted_at);
-        if (m->incoming) {
+        if (m->incoming)
                 buf_adds(b, " incoming='1'");
+        if (*m->migration)
                 xml_attr(b, "migration", m->migration);
-        }
         if (m->ended)
                 buf_adds(b, " ended='1'");
         return buf_adds(b, "/>");

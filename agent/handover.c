@@ -87,10 +87,8 @@ static int find_target(struct move *m, struct arrival *t, struct err *e)
         }
         t->origin = STRANGER;
         if (domain_meta_parse(xml, &meta) && meta.epoch == m->mig->status.epoch + 1) {
-                if (!meta.incoming)
-                        t->origin = RESUMED;
-                else if (!strcmp(meta.migration, m->mig->meta.uid))
-                        t->origin = SENT;
+                if (!strcmp(meta.migration, m->mig->meta.uid))
+                        t->origin = meta.incoming ? SENT : RESUMED;
         }
         t->dom = dom;
         dom = NULL;
@@ -131,6 +129,13 @@ static void resumed(struct move *m)
         m->resumed = true;
         pthread_cond_broadcast(&m->wake);
         pthread_mutex_unlock(&m->lock);
+}
+
+/* The source ran when we began, or libvirt itself has said what became of it: see copy_is_current.
+ */
+static bool proven(const struct move *m)
+{
+        return m->process.pidfd >= 0 || m->blind;
 }
 
 /* The source is dead and the target does not run yet: worth telling when it does not pass at once.
@@ -203,7 +208,7 @@ static enum handed resume_target(struct move *m, struct arrival *t, bool current
         struct err e = {0};
 
         while (!attempt(m, t, current, &verdict, &e)) {
-                if (current && verdict != HANDED_NOTHING)
+                if (current && proven(m) && verdict != HANDED_NOTHING)
                         tell_switched(m, &e);
                 if (mono_ms_between(mono_now(), end) <= 0)
                         break;

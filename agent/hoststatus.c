@@ -74,6 +74,7 @@ static int build_domain(const struct table_entry *x, struct arena *a, struct hos
                 .ns = f->meta.ns,
                 .name = f->meta.name,
                 .epoch = f->meta.epoch,
+                .migration = f->meta.migration,
                 .state = x->known                           ? f->state
                          : !strcmp(x->notice, TABLE_HALTED) ? DOMAIN_ABSENT
                                                             : DOMAIN_SHUTOFF,

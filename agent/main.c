@@ -1,5 +1,6 @@
 /* drover-agent: a hypervisor node's hands. Puts the parts together and waits for the signal to end.
  */
+#include "agent/arrivals.h"
 #include "agent/moves.h"
 #include "agent/pods.h"
 #include "agent/publish.h"
@@ -31,6 +32,7 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"vm", vm_work},           {"domain", domain_work}, {"addresses", addresses_work},
                 {"pod", pod_work},         {"move", move_work},     {"erase", erase_work},
                 {"domains", domains_work}, {"facts", facts_work},   {"node", node_work},
+                {"arrival", arrival_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");
@@ -118,7 +120,7 @@ static void mounts_changed(void *ctx)
 
 struct run {
         struct agent a;
-        struct kube_watch *vms, *pods, *moving;
+        struct kube_watch *vms, *pods, *moving, *arriving;
         struct http_server *health;
 };
 
@@ -169,6 +171,8 @@ static int start(struct run *r, struct err *e)
         if (!rc)
                 rc = moves_start(a, &r->moving, e);
         if (!rc)
+                rc = arrivals_start(a, &r->arriving, e);
+        if (!rc)
                 rc = publish_start(a, &a->publisher, e);
         if (!rc)
                 rc = virt_start(a->config.libvirt_uri, &hooks, &a->virt, e);
@@ -192,6 +196,7 @@ static void stop(struct run *r)
         kube_watch_stop(r->vms);
         kube_watch_stop(r->pods);
         kube_watch_stop(r->moving);
+        kube_watch_stop(r->arriving);
         if (moves_count(a->moves) || !work_free(a->work, END_MS)) {
                 log_msg(LOG_INFO, "ending with work under way, which goes on without us", NULL);
                 _exit(0);
@@ -203,6 +208,7 @@ static void stop(struct run *r)
         kube_store_free(a->vms);
         kube_store_free(a->pods);
         kube_store_free(a->moving);
+        kube_store_free(a->arriving);
         kube_client_free(a->kube);
         starts_free(a->starts);
         table_free(a->table);

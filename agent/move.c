@@ -124,6 +124,8 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
         int64_t bandwidth = m->vm->spec.migration.bandwidth_mibps;
 
         meta.epoch = m->mig->status.epoch + 1;
+        meta.incoming = false;
+        meta.migration[0] = '\0';
         int rc = target_xml(dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
         meta.incoming = true;
         snprintf(meta.migration, sizeof(meta.migration), "%s", m->mig->meta.uid);
@@ -267,9 +269,16 @@ static bool job_runs(virDomainPtr dom)
         return info.type == VIR_DOMAIN_JOB_UNBOUNDED || info.type == VIR_DOMAIN_JOB_BOUNDED;
 }
 
+/* Not a guest of the same VM that has come here later. */
+static bool is_source(const struct move *m, const struct domain_facts *f)
+{
+        return f->ours && f->meta.epoch == m->mig->status.epoch;
+}
+
 /*
  * With a pidfd from before, dead is what it says. Without one, libvirtd and the process table must
- * agree that there is no such guest, and the table must be the one that libvirtd lives in.
+ * agree that there is no such guest, and the table must be the one that libvirtd lives in; a guest
+ * that has come here later has the place that only one can have.
  */
 static bool source_dead(struct move *m, virConnectPtr c)
 {
@@ -279,30 +288,32 @@ static bool source_dead(struct move *m, virConnectPtr c)
         if (m->process.pidfd >= 0)
                 return guest_process_dead(&m->process, 0);
         int rc = c ? domain_read(c, m->uuid, &f, &e) : -ENOTCONN;
-        if (rc != -ENOENT && (rc || f.active))
+        if (rc && rc != -ENOENT)
                 return false;
+        if (!rc && f.active)
+                return !is_source(m, &f);
         return proc_socket_owner(m->a->config.libvirt_run) > 0 && proc_find_guest(m->uuid) == 0;
 }
 
 static enum source look_at_source(struct move *m)
 {
+        struct domain_facts f;
         struct err e;
-        int state, reason;
 
         autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
         if (source_dead(m, c))
                 return SOURCE_DEAD;
-        autodomain virDomainPtr dom = c ? virDomainLookupByUUIDString(c, m->uuid) : NULL;
-        if (!dom || virDomainGetState(dom, &state, &reason, 0) < 0) {
-                virResetLastError();
+        if (!c || domain_read(c, m->uuid, &f, &e) || !f.active || !is_source(m, &f))
                 return SOURCE_UNSEEN;
-        }
+        autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, m->uuid);
+        if (!dom)
+                return SOURCE_UNSEEN;
         if (job_runs(dom))
                 return SOURCE_COPIES;
-        if (state == VIR_DOMAIN_PAUSED &&
-            (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_UNKNOWN))
+        if (f.vir_state == VIR_DOMAIN_PAUSED && (f.vir_reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+                                                 f.vir_reason == VIR_DOMAIN_PAUSED_UNKNOWN))
                 return SOURCE_WAITS;
-        return state == VIR_DOMAIN_SHUTOFF ? SOURCE_UNSEEN : SOURCE_RUNS;
+        return SOURCE_RUNS;
 }
 
 /* The guest runs on here. */

@@ -1,6 +1,7 @@
 #include "agent/moves.h"
 
 #include "agent/fresh.h"
+#include "agent/journals.h"
 #include "agent/move.h"
 #include "agent/publish.h"
 #include "base/log.h"
@@ -223,6 +224,8 @@ static const char *refusal(const struct agent *a, const struct migration *m, con
 {
         if (!vm || strcmp(vm->meta.uid, m->status.vm_uid) != 0)
                 return "the VM is gone";
+        if (m->status.phase != MIG_COPYING)
+                return "the copy was never begun";
         if (strcmp(vm->status.owner.node, a->config.node) != 0)
                 return "this node is not the VM's owner";
         if (vm->status.owner.epoch != m->status.epoch)
@@ -298,7 +301,7 @@ static int take_up(struct agent *a, const char *ns, const char *name, struct err
                 vm_free(vm);
                 return rc;
         }
-        if (our_turn(a, m) && s == TRANSFER_NONE && m->status.phase == MIG_COPYING)
+        if (our_turn(a, m) && s == TRANSFER_NONE)
                 return begin_new(a, m, vm, e);
         if (our_turn(a, m) && s != TRANSFER_NONE && vm && !strcmp(vm->meta.uid, m->status.vm_uid))
                 return begin(a->moves, m, vm, true, e);
@@ -331,16 +334,6 @@ int64_t move_work(struct agent *a, const char *rest)
 
 /* --- the cache */
 
-static int decode(const struct json *j, void **out, struct err *e)
-{
-        struct migration *m;
-        int rc = migration_decode(j, &m, e);
-
-        if (!rc)
-                *out = m;
-        return rc;
-}
-
 static void changed(void *ctx, const void *before, const void *after)
 {
         struct agent *a = ctx;
@@ -352,31 +345,13 @@ static void changed(void *ctx, const void *before, const void *after)
                 agent_poke(a, 0, "vm/%s/%s", m->meta.ns, m->spec.vm);
 }
 
-static void undecodable(void *ctx, const char *key, const struct err *e)
-{
-        (void)ctx;
-        log_err(e, "migration is not understood", "migration", key, NULL);
-}
-
-static void watch_error(void *ctx, const struct err *e)
-{
-        (void)ctx;
-        log_err(e, "watch of migrations", NULL);
-}
-
 int moves_start(struct agent *a, struct kube_watch **out, struct err *e)
 {
-        static const struct kube_store_type TYPE = {.decode = decode, .free = migration_free};
         static const double BOUNDS[] = {0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5};
-        const struct kube_store_hooks hooks = {changed, undecodable, a};
         struct moves *r = calloc(1, sizeof(*r));
-        char selector[300];
 
-        a->moving = kube_store_new(&TYPE, &hooks);
-        if (!r || !a->moving) {
-                free(r);
+        if (!r)
                 return err_set(e, -ENOMEM, "out of memory");
-        }
         r->a = a;
         pthread_mutex_init(&r->lock, NULL);
         a->moves = r;
@@ -385,15 +360,7 @@ int moves_start(struct agent *a, struct kube_watch **out, struct err *e)
         downtime_metric = metric_histogram("drover_agent_downtime_seconds",
                                            "Pause of guests that left this node.", NULL, BOUNDS,
                                            countof(BOUNDS));
-        snprintf(selector, sizeof(selector), "status.source=%s", a->config.node);
-        const struct kube_watch_config cfg = {
-                .resource = &KUBE_MIGRATIONS,
-                .field_selector = selector,
-                .event = kube_store_event,
-                .error = watch_error,
-                .ctx = a->moving,
-        };
-        return kube_watch_start(a->kube, &cfg, out, e);
+        return journals_watch(a, "status.source", changed, &a->moving, out, e);
 }
 
 void moves_stop(struct moves *r)

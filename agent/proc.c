@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,15 @@ int guest_process_open(const char *run, const char *name, const char *uuid,
                 return err_set(e, -ENOENT, "process %d is no longer the guest %s", pid, uuid);
         }
         *out = (struct guest_process){pid, fd};
+        return 0;
+}
+
+int guest_process_kill(const struct guest_process *g, int ms, struct err *e)
+{
+        if (syscall(SYS_pidfd_send_signal, g->pidfd, SIGKILL, NULL, 0) && errno != ESRCH)
+                return err_sys(e, -errno, "kill guest process %ld", (long)g->pid);
+        if (!guest_process_dead(g, ms))
+                return err_set(e, -ETIMEDOUT, "guest process %ld does not end", (long)g->pid);
         return 0;
 }
 

@@ -23,6 +23,8 @@ struct guest_process {
 must_check int guest_process_open(const char *run, const char *name, const char *uuid,
                                   struct guest_process *out, struct err *e);
 void guest_process_close(struct guest_process *g);
+/* SIGKILL, and waits up to ms for its end. -ETIMEDOUT, or why it could not be sent. */
+must_check int guest_process_kill(const struct guest_process *g, int ms, struct err *e);
 
 /*
  * True once the process can never run guest code again: its pidfd says so, or every one of its

@@ -3,6 +3,7 @@
 #include "agent/disks.h"
 #include "agent/fresh.h"
 #include "agent/moves.h"
+#include "agent/proc.h"
 #include "agent/publish.h"
 #include "agent/starts.h"
 #include "base/log.h"
@@ -12,9 +13,11 @@
 #include <libvirt/virterror.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define LOOK_AGAIN_MS 5000 /* at what is not ours to decide yet */
 #define STOP_STEP_MS  1000
+#define KILL_MS       5000
 #define NOT_YET_MS    500
 
 static int64_t now_ms(void)
@@ -116,12 +119,74 @@ static int64_t do_remove(const struct job *j, const char *what)
                 note(j, e.msg);
                 return failed(j, &e, "cannot remove the guest's disks");
         }
-        if (domain_remove(j->conn, j->uuid, &e))
+        if (domain_undefine(j->conn, j->uuid, &e))
                 return failed(j, &e, "cannot remove domain");
         starts_forget(j->a->starts, j->uuid);
         note(j, "");
         reread(j);
         return 1;
+}
+
+static bool as_judged(const struct job *j, const struct domain_facts *now)
+{
+        return now->active && now->own == j->facts.own && now->meta.epoch == j->facts.meta.epoch &&
+               !strcmp(now->meta.migration, j->facts.meta.migration);
+}
+
+/* Until libvirt has noticed that the process is dead. */
+static int await_inactive(const struct job *j, struct err *e)
+{
+        struct mono end = mono_add_ms(mono_now(), KILL_MS);
+        struct domain_facts now;
+
+        for (;;) {
+                int rc = domain_read(j->conn, j->uuid, &now, e);
+                if (rc || !now.active)
+                        return rc == -ENOENT ? 0 : rc;
+                if (mono_ms_between(mono_now(), end) <= 0)
+                        return err_set(e, -ETIMEDOUT, "libvirt does not notice its end");
+                nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        }
+}
+
+/*
+ * Ends the very process that was judged. By its name libvirt might end what has arrived here since:
+ * a pidfd that was taken before the domain was read once more cannot.
+ */
+static int end_judged(const struct job *j, struct err *e)
+{
+        struct guest_process p;
+        struct domain_facts now;
+        int rc =
+                guest_process_open(j->a->config.libvirt_run, j->facts.libvirt_name, j->uuid, &p, e);
+
+        if (rc == -ENOENT) /* not a process of ours to see: by its name after all */
+                return domain_destroy(j->conn, j->uuid, e);
+        if (rc)
+                return rc;
+        rc = domain_read(j->conn, j->uuid, &now, e);
+        if (!rc && !as_judged(j, &now))
+                rc = err_set(e, -EAGAIN, "the domain is another by now");
+        if (!rc)
+                rc = guest_process_kill(&p, KILL_MS, e);
+        guest_process_close(&p);
+        return rc ? rc : await_inactive(j, e);
+}
+
+static int64_t do_destroy(const struct job *j)
+{
+        struct err e = {0};
+
+        if (!j->absent && j->facts.active) {
+                log_msg(LOG_INFO, "ending stale guest", "namespace", j->ns, "vm", j->name, "uid",
+                        j->uuid, "state", domain_reason(&j->facts), NULL);
+                int rc = end_judged(j, &e);
+                if (rc == -EAGAIN)
+                        return 1;
+                if (rc)
+                        return failed(j, &e, "cannot end stale guest");
+        }
+        return do_remove(j, "removing stale domain");
 }
 
 /* Kept, but a guest that an I/O error had stopped goes on when its storage is well again. */
@@ -179,7 +244,7 @@ static int64_t act(const struct job *j, enum own_action action)
         case OWN_REBOOT:
                 return do_stop(j);
         case OWN_DESTROY:
-                return do_remove(j, "removing stale domain");
+                return do_destroy(j);
         case OWN_UNDEFINE:
                 return do_remove(j, "removing definition of halted guest");
         case OWN_LEAVE:

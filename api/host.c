@@ -54,6 +54,7 @@ static void decode_domains(struct dec *d, const struct at *status, struct host *
                         .ns = dec_str(d, &el, "namespace", ""),
                         .name = dec_str(d, &el, "name", ""),
                         .epoch = dec_int(d, &el, "epoch", 0),
+                        .migration = dec_str(d, &el, "migration", ""),
                         .state = domain_state_parse(dec_str(d, &el, "state", "")),
                         .reason = dec_str(d, &el, "reason", ""),
                         .addresses = dec_strs(d, &el, "addresses"),

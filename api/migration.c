@@ -59,6 +59,8 @@ static void decode_status(struct dec *d, const struct at *root, struct migration
         m->status.downtime_ms = dec_int(d, &status, "downtimeMs", 0);
         m->status.total_ms = dec_int(d, &status, "totalMs", 0);
         m->status.message = dec_str(d, &status, "message", "");
+        m->status.asked = dec_bool(d, &status, "asked", false);
+        m->status.arrival = arrival_state_parse(dec_str(d, &status, "arrival", ""));
         decode_transfer(d, &status, &m->status.transfer);
 }
 

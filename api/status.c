@@ -68,6 +68,8 @@ struct json *migration_status_encode(const struct migration *m)
         enc_int(&e, e.root, "downtimeMs", m->status.downtime_ms);
         enc_int(&e, e.root, "totalMs", m->status.total_ms);
         enc_str(&e, e.root, "message", m->status.message);
+        if (m->status.asked)
+                enc_bool(&e, e.root, "asked", true);
         return enc_end(&e);
 }
 
@@ -140,6 +142,7 @@ static void encode_domains(struct enc *e, const struct host *h)
                 enc_str(e, o, "namespace", d->ns);
                 enc_str(e, o, "name", d->name);
                 enc_int(e, o, "epoch", d->epoch);
+                enc_str(e, o, "migration", d->migration);
                 enc_str(e, o, "state", domain_state_name(d->state));
                 enc_str(e, o, "reason", d->reason);
                 enc_strs(e, o, "addresses", &d->addresses);

@@ -36,6 +36,7 @@ enum domain_state domain_state_parse(const char *s); /* DOMAIN_UNKNOWN for other
 struct host_domain {
         const char *uid, *ns, *name; /* of the VM */
         int64_t epoch;               /* from the domain's metadata */
+        const char *migration;       /* uid of the one that brought it, "" when it started here */
         enum domain_state state;
         const char *reason; /* "" or a sentence: why it could not start, why it stopped */
         struct strs addresses;

@@ -10,6 +10,9 @@ static const char *const REASONS[] = {"Placement", "Drain", "User"};
 static const char *const TRANSFERS[] = {"None",   "Running",   "Switched", "Done",
                                         "Failed", "Cancelled", "Lost"};
 
+static const char *const ARRIVALS[] = {"", "None", "Receiving", "Received", "Running"};
+
+_Static_assert(countof(ARRIVALS) == ARRIVAL_RUNNING + 1, "a name each");
 _Static_assert(countof(PHASES) == MIG_PHASES, "a name each");
 _Static_assert(countof(REASONS) == REASON_USER + 1, "a name each");
 _Static_assert(countof(TRANSFERS) == TRANSFER_LOST + 1, "a name each");
@@ -59,6 +62,16 @@ const char *mig_reason_name(enum mig_reason r)
 enum mig_reason mig_reason_parse(const char *s)
 {
         return name_index(REASONS, countof(REASONS), s, REASON_USER);
+}
+
+const char *arrival_state_name(enum arrival_state s)
+{
+        return name_at(ARRIVALS, countof(ARRIVALS), s);
+}
+
+enum arrival_state arrival_state_parse(const char *s)
+{
+        return name_index(ARRIVALS, countof(ARRIVALS), s, ARRIVAL_UNSAID);
 }
 
 const char *transfer_state_name(enum transfer_state s)

@@ -44,6 +44,17 @@ const char *transfer_state_name(enum transfer_state s);
 /* TRANSFER_NONE for "", TRANSFER_LOST for other words. */
 enum transfer_state transfer_state_parse(const char *s);
 
+/* Written by the target's agent, once, when it is asked. */
+enum arrival_state {
+        ARRIVAL_UNSAID,
+        ARRIVAL_NONE, /* no guest of this migration is here */
+        ARRIVAL_RECEIVING,
+        ARRIVAL_RECEIVED, /* whole, never resumed */
+        ARRIVAL_RUNNING
+};
+const char *arrival_state_name(enum arrival_state s);  /* "" for ARRIVAL_UNSAID */
+enum arrival_state arrival_state_parse(const char *s); /* ARRIVAL_UNSAID for other words */
+
 struct transfer {
         enum transfer_state state;
         const char *message;
@@ -83,6 +94,8 @@ struct migration {
                 int64_t scheduled_us, copying_us, switching_us, confirming_us, finished_us;
                 int64_t downtime_ms, total_ms;
                 const char *message;
+                bool asked; /* the source is lost for good: the target's agent is to say */
+                enum arrival_state arrival; /* its answer */
                 struct transfer transfer;
         } status;
 };

@@ -296,8 +296,10 @@ static bool speaks(const struct rec_node *n)
         return ready && !strcmp(ready->status, "True");
 }
 
-/* What the node says of the guest at that epoch. */
-static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch)
+/* What the node says of the guest at that epoch; migration is "" or the uid that must have sent it.
+ */
+static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch,
+                          const char *migration)
 {
         const struct rec_node *n = plan_node(mv->p, node);
         const struct host_domain *d = plan_domain(mv->p, node);
@@ -306,7 +308,7 @@ static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch
                 return RCV_FENCED;
         if (!speaks(n))
                 return RCV_UNSEEN;
-        if (!d || d->epoch != epoch)
+        if (!d || d->epoch != epoch || (*migration && strcmp(d->migration, migration) != 0))
                 return RCV_NONE;
         switch (d->state) {
         case DOMAIN_RUNNING:
@@ -318,6 +320,20 @@ static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch
                 return RCV_RECEIVED;
         case DOMAIN_UNKNOWN:
                 return RCV_UNSEEN;
+        default:
+                return RCV_NONE;
+        }
+}
+
+static enum rcv_host answered(enum arrival_state s)
+{
+        switch (s) {
+        case ARRIVAL_RECEIVING:
+                return RCV_RECEIVING;
+        case ARRIVAL_RECEIVED:
+                return RCV_RECEIVED;
+        case ARRIVAL_RUNNING:
+                return RCV_RUNS;
         default:
                 return RCV_NONE;
         }
@@ -337,16 +353,29 @@ static enum rcv_owner owner_of(const struct move *mv)
 
 static enum rcv_action decide(const struct move *mv)
 {
-        const struct recovery r = {
+        struct recovery r = {
                 .phase = mv->m->status.phase,
                 .owner = owner_of(mv),
-                .source = seen(mv, mv->m->status.source, mv->m->status.epoch),
-                .target = seen(mv, mv->m->status.target, mv->m->status.epoch + 1),
+                .source = seen(mv, mv->m->status.source, mv->m->status.epoch, ""),
+                .target = seen(mv, mv->m->status.target, mv->m->status.epoch + 1, mv->m->meta.uid),
                 .job = mv->m->status.transfer.state,
                 .fast = mv->m->status.handover == HANDOVER_FAST,
+                .answered = mv->m->status.arrival != ARRIVAL_UNSAID,
         };
 
+        if (r.answered)
+                r.target = answered(mv->m->status.arrival);
         return recovery_decide(&r, NULL);
+}
+
+/* The source is lost for good, so nobody is left who could resume the target: now its agent's word
+ * is the last one. */
+static void ask_target(struct move *mv)
+{
+        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
+
+        if (at(mv, MIG_UNKNOWN) && source && rec_node_fenced(source))
+                mv->m->status.asked = true;
 }
 
 /* Why a migration fails, in the words of who knows. */
@@ -457,6 +486,7 @@ static void advance(struct move *mv)
         default:
                 break;
         }
+        ask_target(mv);
 }
 
 void plan_move(struct plan *p, const struct migration *m)

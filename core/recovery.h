@@ -35,6 +35,8 @@ struct recovery {
         enum rcv_host source, target;
         enum transfer_state job; /* the last word of the source's agent */
         bool fast;               /* libvirt's own handover: a running target proves nothing */
+        bool answered; /* target is the answer of its agent to a question put after the source was
+                          fenced; without it, it may be what was so before */
 };
 
 enum rcv_action {

@@ -258,6 +258,7 @@ static void domain(int i, int64_t epoch, enum domain_state state)
                                             .ns = "default",
                                             .name = "demo",
                                             .epoch = epoch,
+                                            .migration = i && w.nmigs ? last()->meta.uid : "",
                                             .state = state,
                                             .reason = "",
                                             .restarted_at = ""};
@@ -625,11 +626,42 @@ static void test_source_lost_while_copying(void **state)
         domain(1, 2, DOMAIN_INCOMING);
         fence(0);
         play();
+        /* what the target says may be of before the loss, and it run by now: it is asked */
+        assert_int_equal(last()->status.phase, MIG_UNKNOWN);
+        assert_true(last()->status.asked);
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        last()->status.arrival = ARRIVAL_RECEIVED;
+        play();
         assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
         assert_string_equal(w.migs[0].status.message, "node1 was lost with the guest");
         assert_string_equal(w.vm.status.owner.node, "");
         assert_non_null(pod("demo-e2"));
         assert_int_equal(w.npods, 1);
+}
+
+static void test_source_lost_but_the_target_runs(void **state)
+{
+        (void)state;
+        copying();
+        domain(1, 2, DOMAIN_RECEIVED);
+        fence(0);
+        play();
+        last()->status.arrival = ARRIVAL_RUNNING;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_SUCCEEDED);
+        assert_string_equal(w.vm.status.owner.node, "node2");
+}
+
+static void test_another_arrival_is_not_this_ones(void **state)
+{
+        (void)state;
+        copying();
+        domain(1, 2, DOMAIN_RUNNING);
+        w.domains[1].migration = "one of long ago";
+        w.rec[0].alive = false;
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_string_equal(w.vm.status.owner.node, "node1");
 }
 
 static void test_source_lost_after_the_resume(void **state)
@@ -831,6 +863,8 @@ int main(void)
                 T(test_lost_node_restarts_elsewhere),
                 T(test_deleted_node_fences),
                 T(test_source_lost_while_copying),
+                T(test_source_lost_but_the_target_runs),
+                T(test_another_arrival_is_not_this_ones),
                 T(test_source_lost_after_the_resume),
                 T(test_nothing_moves_before_the_journal_is_held),
                 T(test_deleting_the_journal_cancels),

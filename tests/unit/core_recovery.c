@@ -38,7 +38,8 @@ static bool target_never_runs(const struct recovery *r)
 {
         bool settled = r->job == TRANSFER_FAILED || r->job == TRANSFER_CANCELLED;
         bool agent_dead = r->source == RCV_FENCED;
-        bool seen_not_to_run = r->target != RCV_RUNS && r->target != RCV_UNSEEN;
+        bool seen_not_to_run = r->target == RCV_FENCED ||
+                               (r->answered && r->target != RCV_RUNS && r->target != RCV_UNSEEN);
 
         if (before(r->phase))
                 return true;
@@ -110,7 +111,8 @@ static void legal(enum mig_phase from, enum rcv_action a)
  */
 static void moves_on(const struct recovery *r, enum rcv_action a)
 {
-        bool seen = r->source != RCV_UNSEEN && r->target != RCV_UNSEEN;
+        bool seen = r->source != RCV_UNSEEN && r->target != RCV_UNSEEN &&
+                    (r->answered || r->source != RCV_FENCED);
         bool spoken = r->job == TRANSFER_DONE || r->job == TRANSFER_FAILED ||
                       r->job == TRANSFER_CANCELLED || r->source == RCV_FENCED;
         bool both = r->target == RCV_RUNS && r->source != RCV_NONE && r->source != RCV_FENCED;
@@ -134,7 +136,7 @@ static void one(const struct recovery *r, unsigned *hits)
 static void every_combination(void **state)
 {
         unsigned hits[64] = {0}, n = 0;
-        const int all = MIG_PHASES * RCV_OWNERS * RCV_HOSTS * RCV_HOSTS * JOBS * 2;
+        const int all = MIG_PHASES * RCV_OWNERS * RCV_HOSTS * RCV_HOSTS * JOBS * 2 * 2;
 
         (void)state;
         assert_true(recovery_rules() <= 64);
@@ -147,11 +149,12 @@ static void every_combination(void **state)
                 r.source = (enum rcv_host)(x % RCV_HOSTS), x /= RCV_HOSTS;
                 r.target = (enum rcv_host)(x % RCV_HOSTS), x /= RCV_HOSTS;
                 r.job = (enum transfer_state)(x % JOBS), x /= JOBS;
-                r.fast = x % 2;
+                r.fast = x % 2, x /= 2;
+                r.answered = x % 2;
                 one(&r, hits);
                 n++;
         }
-        assert_int_equal(n, 10 * 3 * 6 * 6 * 7 * 2);
+        assert_int_equal(n, 10 * 3 * 6 * 6 * 7 * 2 * 2);
         for (size_t i = 0; i < recovery_rules(); i++)
                 if (!hits[i])
                         fail_msg("rule %zu decides nothing", i);
@@ -164,47 +167,71 @@ static void stories(void **state)
                 enum rcv_action want;
         } ROWS[] = {
                 /* the straight path */
-                {{MIG_PENDING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_NONE, TRANSFER_NONE, false},
+                {{MIG_PENDING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_NONE, TRANSFER_NONE, false, false},
                  RCV_PROCEED},
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_RECEIVING, TRANSFER_RUNNING, false},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_RECEIVING, TRANSFER_RUNNING, false,
+                  false},
                  RCV_WAIT},
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_NONE, RCV_RECEIVING, TRANSFER_SWITCHED, false},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_NONE, RCV_RECEIVING, TRANSFER_SWITCHED, false,
+                  false},
                  RCV_SWITCH},
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_RUNS, TRANSFER_DONE, false},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_RUNS, TRANSFER_DONE, false, false},
                  RCV_CONFIRM},
-                {{MIG_CONFIRMING, RCV_OWNER_TARGET, RCV_NONE, RCV_RUNS, TRANSFER_DONE, false},
+                {{MIG_CONFIRMING, RCV_OWNER_TARGET, RCV_NONE, RCV_RUNS, TRANSFER_DONE, false,
+                  false},
                  RCV_FINISH},
                 /* the migrator fell between the journal and the owner */
-                {{MIG_CONFIRMING, RCV_OWNER_SOURCE, RCV_NONE, RCV_RUNS, TRANSFER_DONE, false},
+                {{MIG_CONFIRMING, RCV_OWNER_SOURCE, RCV_NONE, RCV_RUNS, TRANSFER_DONE, false,
+                  false},
                  RCV_CONFIRM},
                 /* the source's node fell after its agent had said that the guest is dead there */
                 {{MIG_SWITCHING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RECEIVED, TRANSFER_SWITCHED,
-                  false},
+                  false, false},
                  RCV_CONFIRM},
                 /* ... before it could say so: the target may be of the past */
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RECEIVED, TRANSFER_RUNNING, false},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RECEIVED, TRANSFER_RUNNING, false,
+                  false},
                  RCV_WAIT},
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RECEIVED, TRANSFER_RUNNING, false},
+                /* and it may run by now: the question is put when nobody is left to resume it */
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RECEIVED, TRANSFER_RUNNING, false,
+                  false},
+                 RCV_ASK},
+                {{MIG_UNKNOWN, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RECEIVED, TRANSFER_RUNNING, false,
+                  false},
+                 RCV_WAIT},
+                {{MIG_UNKNOWN, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RECEIVED, TRANSFER_RUNNING, false,
+                  true},
                  RCV_FAIL},
-                /* ... after the resume: the proven handover's target would not run without proof */
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RUNS, TRANSFER_RUNNING, false},
+                {{MIG_UNKNOWN, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RUNS, TRANSFER_RUNNING, false,
+                  true},
                  RCV_CONFIRM},
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RUNS, TRANSFER_RUNNING, true},
+                /* ... after the resume: the proven handover's target would not run without proof */
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RUNS, TRANSFER_RUNNING, false,
+                  false},
+                 RCV_CONFIRM},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_RUNS, TRANSFER_RUNNING, true,
+                  false},
                  RCV_WAIT},
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RUNS, TRANSFER_RUNNING, true},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_FENCED, RCV_RUNS, TRANSFER_RUNNING, true,
+                  false},
                  RCV_CONFIRM},
                 /* the target's node fell */
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_FENCED, TRANSFER_FAILED, false},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_RUNS, RCV_FENCED, TRANSFER_FAILED, false,
+                  false},
                  RCV_FAIL},
-                {{MIG_SWITCHING, RCV_OWNER_SOURCE, RCV_NONE, RCV_UNSEEN, TRANSFER_SWITCHED, false},
+                {{MIG_SWITCHING, RCV_OWNER_SOURCE, RCV_NONE, RCV_UNSEEN, TRANSFER_SWITCHED, false,
+                  false},
                  RCV_WAIT},
                 /* the agent cannot say, then the job turns out to go on */
-                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_UNSEEN, TRANSFER_LOST, false},
+                {{MIG_COPYING, RCV_OWNER_SOURCE, RCV_UNSEEN, RCV_UNSEEN, TRANSFER_LOST, false,
+                  false},
                  RCV_ASK},
-                {{MIG_UNKNOWN, RCV_OWNER_SOURCE, RCV_RUNS, RCV_RECEIVING, TRANSFER_RUNNING, false},
+                {{MIG_UNKNOWN, RCV_OWNER_SOURCE, RCV_RUNS, RCV_RECEIVING, TRANSFER_RUNNING, false,
+                  false},
                  RCV_COPY},
                 /* somebody has given the VM away */
-                {{MIG_COPYING, RCV_OWNER_OTHER, RCV_RUNS, RCV_RECEIVING, TRANSFER_RUNNING, false},
+                {{MIG_COPYING, RCV_OWNER_OTHER, RCV_RUNS, RCV_RECEIVING, TRANSFER_RUNNING, false,
+                  false},
                  RCV_FAIL},
         };
 

@@ -150,6 +150,15 @@ struct json *json_mut(struct json *obj, const char *key)
         return json(node(json_get(obj, key)));
 }
 
+struct json *json_mut_at(struct json *arr, size_t i)
+{
+        const struct json *c = json_first(arr);
+
+        while (c && i--)
+                c = json_next(c);
+        return json(node(c));
+}
+
 const struct json *json_path(const struct json *obj, ...)
 {
         const char *key;

@@ -91,6 +91,7 @@ struct json *json_array_at(struct json *obj, const char *key);
 void json_remove(struct json *obj, const char *key);
 /* Writable view of a member or element, for trees the caller owns. */
 struct json *json_mut(struct json *obj, const char *key);
+struct json *json_mut_at(struct json *arr, size_t i); /* NULL past the end */
 
 /* Appends s as a JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
 int json_quote(struct buf *b, const char *s);

@@ -1,15 +1,15 @@
 /* A VM's moves: the journal of a migration, driven from its first wish to its end. */
-#include "core/plan.h"
+#include "core/move.h"
 
 #include "core/placement.h"
-#include "core/preflight.h"
-#include "core/recovery.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SECOND_US 1000000
+#define CALM_S     30 /* what was called off so long ago is forgotten */
+#define CALM_MIN_S 1
+#define SECOND_US  1000000
 
 /* The attempt's number in "VM-EPOCH-N"; migrations that users named do not count. */
 static int64_t attempt(const struct vm *vm, const struct migration *m)
@@ -27,14 +27,23 @@ static int64_t attempt(const struct vm *vm, const struct migration *m)
         return *s ? 0 : n;
 }
 
-/* Microseconds to wait after the failures in a row of this placement, counted from the last one. */
+/*
+ * Microseconds to wait after the failures in a row of this placement, counted from the last one.
+ * Moves that were called off a moment ago count too, whatever their placement: a wish that changes
+ * that often is waited out.
+ */
 static int64_t backoff(const struct plan *p, const char *hash)
 {
-        int64_t wait_s = 0, last_us = 0;
+        int64_t wait_s = 0, last_us = 0, calm_s = 0, called_off_us = 0;
 
         for (size_t i = 0; i < p->in->nmigrations; i++) {
                 const struct migration *m = p->in->migrations[i];
 
+                if (m->status.phase == MIG_CANCELLED &&
+                    p->in->now_us - m->status.finished_us < CALM_S * SECOND_US) {
+                        calm_s = calm_s ? calm_s * 2 : CALM_MIN_S;
+                        called_off_us = m->status.finished_us;
+                }
                 if (m->status.phase != MIG_FAILED || m->status.epoch != p->vm->status.owner.epoch ||
                     strcmp(m->status.placement, hash) != 0)
                         continue;
@@ -44,6 +53,8 @@ static int64_t backoff(const struct plan *p, const char *hash)
                 if (m->status.finished_us > last_us)
                         last_us = m->status.finished_us;
         }
+        if (called_off_us + calm_s * SECOND_US > last_us + wait_s * SECOND_US)
+                return called_off_us + calm_s * SECOND_US - p->in->now_us;
         return wait_s ? last_us + wait_s * SECOND_US - p->in->now_us : 0;
 }
 
@@ -71,19 +82,13 @@ void plan_begin_move(struct plan *p, const char *why)
 
 /* --- one migration */
 
-struct move {
-        struct plan *p;
-        const struct migration *was;
-        struct migration *m; /* its status to be */
-};
-
-static bool at(const struct move *mv, enum mig_phase phase)
+bool move_at(const struct move *mv, enum mig_phase phase)
 {
         return mv->m->status.phase == phase;
 }
 
 /* Every move of the machine goes through here: the table decides whether it is legal. */
-static void go(struct move *mv, enum mig_phase to)
+void move_go(struct move *mv, enum mig_phase to)
 {
         int64_t now = mv->p->in->now_us;
 
@@ -114,7 +119,7 @@ static void go(struct move *mv, enum mig_phase to)
         }
 }
 
-static void say(struct move *mv, const char *message)
+void move_say(struct move *mv, const char *message)
 {
         mv->m->status.message = message;
 }
@@ -124,18 +129,18 @@ static void say(struct move *mv, const char *message)
  * closed first and we died, nobody would know the pod for a leftover until the next look at the VM;
  * this way round there is none.
  */
-static void give_up(struct move *mv, enum mig_phase end, const char *message)
+void move_give_up(struct move *mv, enum mig_phase end, const char *message)
 {
         const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
 
-        say(mv, message);
+        move_say(mv, message);
         if (!mig_may_move(mv->m->status.phase, end)) {
-                go(mv, MIG_UNKNOWN); /* the handover has begun: both hosts are asked first */
+                move_go(mv, MIG_UNKNOWN); /* the handover has begun: both hosts are asked first */
                 return;
         }
         if (pod && !pod->meta.deleting && strcmp(pod->meta.name, mv->p->next->status.pod_name) != 0)
                 plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why = message;
-        go(mv, end);
+        move_go(mv, end);
 }
 
 static void init(struct move *mv)
@@ -174,7 +179,7 @@ static const char *unwanted(struct move *mv)
         if (!strcmp(hash, mv->m->status.placement))
                 return NULL;
         if (!*mv->m->status.target)
-                return "cancelled: a newer placement takes its place";
+                return NULL; /* its pod is made anew */
         target = plan_node(p, mv->m->status.target);
         if (!target || !target->node ||
             placement_check(p->vm, target->node, true, message) != PLACE_OK)
@@ -188,209 +193,20 @@ static bool cancelled(struct move *mv)
 {
         const char *why;
 
-        if (at(mv, MIG_SWITCHING) || at(mv, MIG_CONFIRMING) || at(mv, MIG_UNKNOWN))
+        if (move_at(mv, MIG_SWITCHING) || move_at(mv, MIG_CONFIRMING) || move_at(mv, MIG_UNKNOWN))
                 return false; /* too late: the move is completed, and the next one follows */
         why = unwanted(mv);
         if (!why)
                 return false;
-        if (!at(mv, MIG_COPYING)) {
-                give_up(mv, MIG_CANCELLED, why);
+        if (!move_at(mv, MIG_COPYING)) {
+                move_give_up(mv, MIG_CANCELLED, why);
                 return true;
         }
         if (!mv->m->spec.cancel) {
                 plan_add(mv->p, REC_CANCEL_MIGRATION, mv->m->meta.name)->why = why;
-                say(mv, why);
+                move_say(mv, why);
         }
         return false;
-}
-
-static void create_target(struct move *mv)
-{
-        const struct rec_permits *free = &mv->p->in->permits;
-        struct rec_action *act;
-
-        if (free->ahead >= free->total_free || free->source_free <= 0) {
-                mv->m->status.queue_position = free->ahead + 1;
-                say(mv, "waiting for a permit");
-                return;
-        }
-        mv->m->status.queue_position = 0;
-        say(mv, "");
-        act = plan_add(mv->p, REC_CREATE_POD, mv->m->status.pod);
-        act->epoch = mv->m->status.epoch + 1;
-        act->for_migration = true;
-        act->avoid = mv->m->status.source;
-        act->pin = mv->m->spec.target_node;
-}
-
-/* Writes the verdict of the node that the scheduler has chosen. */
-static void check_target(struct move *mv)
-{
-        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
-        const struct rec_node *target = plan_node(mv->p, mv->m->status.target);
-        struct rec_node silent = {.name = mv->m->status.target};
-        struct rec_node none = {.name = mv->m->status.source};
-        char message[PREFLIGHT_MESSAGE_MAX];
-        struct verdict *v = arena_alloc(mv->p->a, sizeof(*v));
-        enum preflight_rule rule;
-        bool transient;
-
-        if (!v) {
-                mv->p->rc = -ENOMEM;
-                return;
-        }
-        rule = preflight(mv->p->vm, source ? source : &none, target ? target : &silent, &transient,
-                         message);
-        *v = (struct verdict){mv->m->status.target, rule, plan_text(mv->p, "%s", message)};
-        mv->m->status.verdicts = v;
-        mv->m->status.nverdicts = 1;
-        if (rule != PREFLIGHT_OK && !transient) {
-                give_up(mv, MIG_FAILED, v->message);
-        } else if (rule != PREFLIGHT_OK) {
-                say(mv, v->message);
-        } else if (mv->p->in->permits.target_free <= 0) {
-                say(mv, plan_text(mv->p, "waiting for a permit of %s", mv->m->status.target));
-        } else {
-                say(mv, "");
-                go(mv, MIG_COPYING);
-        }
-}
-
-static void seek_target(struct move *mv)
-{
-        const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
-        const struct condition *c;
-
-        if (!pod) {
-                create_target(mv);
-                return;
-        }
-        if (!pod_alive(pod)) {
-                if (!pod->meta.deleting)
-                        plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why =
-                                "the target's pod has died";
-                return;
-        }
-        if (!*pod->node) {
-                c = condition_get(&pod->conditions, "PodScheduled");
-                say(mv, c && !strcmp(c->status, "False") ? c->message : "");
-                if (*mv->m->status.message)
-                        plan_condition(mv->p, "PlacementSatisfied", false, "Unschedulable",
-                                       mv->m->status.message);
-                return;
-        }
-        mv->m->status.target = pod->node;
-        mv->m->status.queue_position = 0;
-        go(mv, MIG_SCHEDULED);
-}
-
-/* --- from the copy on: what core/recovery.c decides */
-
-static bool speaks(const struct rec_node *n)
-{
-        const struct condition *ready;
-
-        if (!n || !n->alive || !n->host)
-                return false;
-        ready = condition_get(&n->host->conditions, "Ready");
-        return ready && !strcmp(ready->status, "True");
-}
-
-/* What the node says of the guest at that epoch; migration is "" or the uid that must have sent it.
- */
-static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch,
-                          const char *migration)
-{
-        const struct rec_node *n = plan_node(mv->p, node);
-        const struct host_domain *d = plan_domain(mv->p, node);
-
-        if (n && rec_node_fenced(n))
-                return RCV_FENCED;
-        if (!speaks(n))
-                return RCV_UNSEEN;
-        if (!d || d->epoch != epoch || (*migration && strcmp(d->migration, migration) != 0))
-                return RCV_NONE;
-        switch (d->state) {
-        case DOMAIN_RUNNING:
-        case DOMAIN_PAUSED:
-                return RCV_RUNS;
-        case DOMAIN_INCOMING:
-                return RCV_RECEIVING;
-        case DOMAIN_RECEIVED:
-                return RCV_RECEIVED;
-        case DOMAIN_UNKNOWN:
-                return RCV_UNSEEN;
-        default:
-                return RCV_NONE;
-        }
-}
-
-static enum rcv_host answered(enum arrival_state s)
-{
-        switch (s) {
-        case ARRIVAL_RECEIVING:
-                return RCV_RECEIVING;
-        case ARRIVAL_RECEIVED:
-                return RCV_RECEIVED;
-        case ARRIVAL_RUNNING:
-                return RCV_RUNS;
-        default:
-                return RCV_NONE;
-        }
-}
-
-static enum rcv_owner owner_of(const struct move *mv)
-{
-        const struct vm_owner *o = &mv->p->vm->status.owner;
-
-        if (!strcmp(o->node, mv->m->status.source) && o->epoch == mv->m->status.epoch)
-                return RCV_OWNER_SOURCE;
-        if (*o->node && !strcmp(o->node, mv->m->status.target) &&
-            o->epoch == mv->m->status.epoch + 1)
-                return RCV_OWNER_TARGET;
-        return RCV_OWNER_OTHER;
-}
-
-static enum rcv_action decide(const struct move *mv)
-{
-        struct recovery r = {
-                .phase = mv->m->status.phase,
-                .owner = owner_of(mv),
-                .source = seen(mv, mv->m->status.source, mv->m->status.epoch, ""),
-                .target = seen(mv, mv->m->status.target, mv->m->status.epoch + 1, mv->m->meta.uid),
-                .job = mv->m->status.transfer.state,
-                .fast = mv->m->status.handover == HANDOVER_FAST,
-                .answered = mv->m->status.arrival != ARRIVAL_UNSAID,
-        };
-
-        if (r.answered)
-                r.target = answered(mv->m->status.arrival);
-        return recovery_decide(&r, NULL);
-}
-
-/* The source is lost for good, so nobody is left who could resume the target: now its agent's word
- * is the last one. */
-static void ask_target(struct move *mv)
-{
-        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
-
-        if (at(mv, MIG_UNKNOWN) && source && rec_node_fenced(source))
-                mv->m->status.asked = true;
-}
-
-/* Why a migration fails, in the words of who knows. */
-static const char *failure(const struct move *mv)
-{
-        const struct transfer *t = &mv->m->status.transfer;
-        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
-
-        if (owner_of(mv) != RCV_OWNER_SOURCE)
-                return "the VM has changed hands without this migration";
-        if (*t->message)
-                return t->message;
-        if (source && rec_node_fenced(source))
-                return plan_text(mv->p, "%s was lost with the guest", mv->m->status.source);
-        return "the copy failed";
 }
 
 /* The guest is the target's: first it becomes the owner, and only then the old pod goes. */
@@ -398,10 +214,10 @@ static void confirm(struct move *mv)
 {
         struct vm_status *next = &mv->p->next->status;
 
-        go(mv, MIG_SWITCHING); /* no phase is skipped */
-        go(mv, MIG_CONFIRMING);
+        move_go(mv, MIG_SWITCHING); /* no phase is skipped */
+        move_go(mv, MIG_CONFIRMING);
         mv->m->status.downtime_ms = mv->m->status.transfer.downtime_ms;
-        if (owner_of(mv) == RCV_OWNER_TARGET || !at(mv, MIG_CONFIRMING))
+        if (move_owner(mv) == RCV_OWNER_TARGET || !move_at(mv, MIG_CONFIRMING))
                 return;
         next->owner = (struct vm_owner){mv->m->status.target, mv->m->status.epoch + 1};
         next->pod_name = mv->m->status.pod;
@@ -414,7 +230,7 @@ static void complete(struct move *mv)
                 if (strcmp(mv->p->in->pods[i]->meta.name, mv->p->next->status.pod_name) != 0 &&
                     !mv->p->in->pods[i]->meta.deleting)
                         return;
-        go(mv, MIG_SUCCEEDED);
+        move_go(mv, MIG_SUCCEEDED);
 }
 
 static int64_t percent(const struct transfer *t)
@@ -439,37 +255,26 @@ static void show(struct move *mv)
                 next->status.phase = VM_MIGRATING;
 }
 
-/* Before the copy: a target is found and checked. */
-static void proceed(struct move *mv)
-{
-        if (at(mv, MIG_PENDING))
-                seek_target(mv);
-        if (at(mv, MIG_SCHEDULED))
-                go(mv, MIG_PREFLIGHT);
-        if (at(mv, MIG_PREFLIGHT))
-                check_target(mv);
-}
-
 static void advance(struct move *mv)
 {
         const struct transfer *t = &mv->m->status.transfer;
-        enum rcv_action action = decide(mv);
+        enum rcv_action action = move_decide(mv);
 
-        if ((action == RCV_PROCEED || at(mv, MIG_COPYING)) && cancelled(mv))
+        if ((action == RCV_PROCEED || move_at(mv, MIG_COPYING)) && cancelled(mv))
                 return;
         switch (action) {
         case RCV_PROCEED:
-                proceed(mv);
+                move_proceed(mv);
                 break;
         case RCV_ASK:
-                say(mv, t->message);
-                go(mv, MIG_UNKNOWN);
+                move_say(mv, t->message);
+                move_go(mv, MIG_UNKNOWN);
                 break;
         case RCV_COPY:
-                go(mv, MIG_COPYING);
+                move_go(mv, MIG_COPYING);
                 break;
         case RCV_SWITCH:
-                go(mv, MIG_SWITCHING);
+                move_go(mv, MIG_SWITCHING);
                 break;
         case RCV_CONFIRM:
                 confirm(mv);
@@ -478,15 +283,16 @@ static void advance(struct move *mv)
                 complete(mv);
                 break;
         case RCV_FAIL:
-                give_up(mv, MIG_FAILED, failure(mv));
+                move_give_up(mv, MIG_FAILED, move_failure(mv));
                 break;
         case RCV_CANCEL:
-                give_up(mv, MIG_CANCELLED, *t->message ? t->message : "cancelled while copying");
+                move_give_up(mv, MIG_CANCELLED,
+                             *t->message ? t->message : "cancelled while copying");
                 break;
         default:
                 break;
         }
-        ask_target(mv);
+        move_ask_target(mv);
 }
 
 void plan_move(struct plan *p, const struct migration *m)
@@ -507,7 +313,7 @@ void plan_move(struct plan *p, const struct migration *m)
         if (!*m->status.source) {
                 init(&mv);
                 if (!*mv.m->status.source)
-                        give_up(&mv, MIG_FAILED, "the VM is not running");
+                        move_give_up(&mv, MIG_FAILED, "the VM is not running");
         }
         if (!mig_finished(mv.m->status.phase))
                 advance(&mv);

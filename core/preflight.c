@@ -1,5 +1,7 @@
 #include "core/preflight.h"
 
+#include "core/placement.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +210,14 @@ static bool fast_proven(struct check *c)
                       pool, c->source->name, c->target->name);
 }
 
+/* The scheduler has seen to it, and the VM or the node may have changed since. */
+static bool placement(struct check *c)
+{
+        if (!c->target->node)
+                return refuse(c, "%s: there is no such Node", c->target->name);
+        return placement_check(c->vm, c->target->node, true, c->message) == PLACE_OK;
+}
+
 static const struct {
         enum preflight_rule rule;
         bool (*passes)(struct check *c);
@@ -228,7 +238,9 @@ static const struct {
         {PREFLIGHT_QEMU_OLDER, qemu, false},
         {PREFLIGHT_NAMES_SLOW, names, false},
         {PREFLIGHT_FAST_UNPROVEN, fast_proven, false},
+        {PREFLIGHT_PLACEMENT, placement, false},
 };
+_Static_assert(PLACEMENT_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "one buffer for both");
 _Static_assert(countof(rules) == PREFLIGHT_RULES - 1, "a row for each rule");
 
 enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source,
@@ -245,4 +257,42 @@ enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source
                         return rules[i].rule;
                 }
         return PREFLIGHT_OK;
+}
+
+/* As a target that is yet to be chosen: placement first, with the taints of the moment. */
+static enum preflight_rule candidate(const struct vm *vm, const struct rec_node *source,
+                                     const struct rec_node *n, char message[PREFLIGHT_MESSAGE_MAX])
+{
+        bool transient;
+
+        if (n->node && placement_check(vm, n->node, false, message) != PLACE_OK)
+                return PREFLIGHT_PLACEMENT;
+        return preflight(vm, source, n, &transient, message);
+}
+
+struct verdict *preflight_all(struct arena *a, const struct vm *vm, const struct rec_node *source,
+                              const struct rec_node *nodes, size_t nnodes, size_t *n, size_t *more)
+{
+        struct verdict *v = arena_array(a, PREFLIGHT_VERDICTS_MAX, sizeof(*v));
+        char message[PREFLIGHT_MESSAGE_MAX];
+        size_t all = 0;
+
+        *n = *more = 0;
+        for (int pass = 0; v && pass < 2; pass++)
+                for (size_t i = 0; i < nnodes; i++) {
+                        enum preflight_rule rule;
+
+                        if (!strcmp(nodes[i].name, source->name))
+                                continue;
+                        rule = candidate(vm, source, &nodes[i], message);
+                        if ((rule == PREFLIGHT_PLACEMENT) != (pass == 1))
+                                continue;
+                        if (++all > PREFLIGHT_VERDICTS_MAX)
+                                continue;
+                        v[*n] = (struct verdict){nodes[i].name, rule, arena_strdup(a, message)};
+                        if (!v[(*n)++].message)
+                                return NULL;
+                }
+        *more = all - *n;
+        return v;
 }

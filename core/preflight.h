@@ -27,6 +27,7 @@ enum preflight_rule {
         PREFLIGHT_QEMU_OLDER,
         PREFLIGHT_NAMES_SLOW,
         PREFLIGHT_FAST_UNPROVEN, /* handover Fast without proven lock arbitration */
+        PREFLIGHT_PLACEMENT,     /* the VM's placement does not allow the node */
         PREFLIGHT_RULES
 };
 
@@ -34,5 +35,14 @@ enum preflight_rule {
 enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source,
                               const struct rec_node *target, bool *transient,
                               char message[PREFLIGHT_MESSAGE_MAX]);
+
+#define PREFLIGHT_VERDICTS_MAX 16
+
+/*
+ * What there is to say of every node but the source, those that the placement allows first; NULL
+ * when out of memory. At most PREFLIGHT_VERDICTS_MAX of them, *more is how many are left out.
+ */
+struct verdict *preflight_all(struct arena *a, const struct vm *vm, const struct rec_node *source,
+                              const struct rec_node *nodes, size_t nnodes, size_t *n, size_t *more);
 
 #endif

@@ -20,6 +20,7 @@
 #include "core/host.h"
 #include "core/migration.h"
 #include "core/node.h"
+#include "core/permits.h"
 
 /* One node that matters to the VM: its owner's, its pods' and its migrations'. */
 struct rec_node {
@@ -36,14 +37,6 @@ struct rec_node {
  */
 bool rec_node_fenced(const struct rec_node *n);
 
-/* Places for moves, counted over all unfinished migrations that hold one. */
-struct rec_permits {
-        int64_t total_free;  /* in the cluster */
-        int64_t source_free; /* outbound, at the VM's owner */
-        int64_t target_free; /* inbound, at the node that the migration's pod is bound to */
-        int64_t ahead;       /* waiting migrations that go first */
-};
-
 struct rec_input {
         const struct vm *vm;
         const struct pod *const *pods; /* the VM's handles: label and uid fit */
@@ -52,7 +45,9 @@ struct rec_input {
         size_t nmigrations;
         const struct rec_node *nodes;
         size_t nnodes;
-        struct rec_permits permits;
+        const struct rec_node *candidates; /* where it might go; while a move seeks its target */
+        size_t ncandidates;
+        struct permits permits; /* of the migration that waits for one */
         int64_t now_us;
 };
 

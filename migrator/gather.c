@@ -13,6 +13,9 @@ void gathered_free(struct gathered *g)
         kube_refs_put(&g->migrations);
         for (size_t i = 0; i < g->nheld; i++)
                 kube_ref_put(g->held[i]);
+        for (size_t i = 0; g->candidate_nodes && i < g->hosts.n; i++)
+                kube_ref_put(g->candidate_nodes[i]);
+        kube_refs_put(&g->hosts);
         arena_free(g->arena);
         *g = (struct gathered){0};
 }
@@ -98,6 +101,45 @@ static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes
         };
 }
 
+/* The move that is to take a permit and find a target. */
+static const struct migration *asking(const struct rec_input *in)
+{
+        for (size_t i = in->nmigrations; i-- > 0;) {
+                enum mig_phase phase = in->migrations[i]->status.phase;
+
+                if (phase == MIG_PENDING || phase == MIG_SCHEDULED || phase == MIG_PREFLIGHT)
+                        return in->migrations[i];
+        }
+        return NULL;
+}
+
+/* Every hypervisor, for a move that seeks its target. */
+static int candidates(struct world *w, struct gathered *g)
+{
+        const struct migration *m = asking(&g->in);
+        struct rec_node *v;
+
+        if (!m || m->status.phase != MIG_PENDING)
+                return 0;
+        if (kube_store_all(w->hosts, &g->hosts) < 0)
+                return -ENOMEM;
+        v = arena_array(g->arena, g->hosts.n, sizeof(*v));
+        g->candidate_nodes = arena_array(g->arena, g->hosts.n, sizeof(struct kube_ref *));
+        if (!v || !g->candidate_nodes)
+                return -ENOMEM;
+        for (size_t i = 0; i < g->hosts.n; i++) {
+                const struct host *h = kube_ref_object(g->hosts.v[i]);
+                struct kube_ref *node = kube_store_get(w->nodes, h->meta.name);
+
+                g->candidate_nodes[i] = node;
+                v[i] = (struct rec_node){h->meta.name, node ? kube_ref_object(node) : NULL, h,
+                                         world_alive(w, h->meta.name)};
+        }
+        g->in.candidates = v;
+        g->in.ncandidates = g->hosts.n;
+        return 0;
+}
+
 static int nodes_of(struct world *w, struct gathered *g)
 {
         size_t most = 1 + g->in.npods + 2 * g->in.nmigrations;
@@ -123,74 +165,37 @@ static int nodes_of(struct world *w, struct gathered *g)
 
 /* --- permits: counted when a move waits for one */
 
-struct count {
-        const struct migration *mine;
-        const char *source, *target;
-        int64_t total, source_used, target_used, ahead;
-};
-
-/* Holds a permit from the moment its pod was asked for; a node's from the copy on. */
-static bool holds(const struct migration *m)
-{
-        return !mig_finished(m->status.phase) && *m->status.source &&
-               (m->status.phase != MIG_PENDING || !m->status.queue_position);
-}
-
-static bool before(const struct migration *x, const struct migration *y)
-{
-        /* by what asks for it: a user, a drain, then placement */
-        if (x->spec.reason != y->spec.reason)
-                return x->spec.reason > y->spec.reason;
-        if (x->meta.created_us != y->meta.created_us)
-                return x->meta.created_us < y->meta.created_us;
-        return strcmp(x->meta.name, y->meta.name) < 0;
-}
-
 static bool count_one(void *ctx, const void *object)
 {
-        struct count *c = ctx;
-        const struct migration *m = object;
-
-        if (mig_finished(m->status.phase) || !strcmp(m->meta.uid, c->mine->meta.uid))
-                return true;
-        if (!holds(m)) {
-                c->ahead += before(m, c->mine);
-                return true;
-        }
-        c->total++;
-        c->source_used += !strcmp(m->status.source, c->source);
-        c->target_used += m->status.phase >= MIG_COPYING && !strcmp(m->status.target, c->target);
+        permits_add(ctx, object);
         return true;
 }
 
-static void permits(struct world *w, const struct limits *limits, struct gathered *g)
+static const char *target_of(const struct rec_input *in, const struct migration *m)
 {
-        struct count c = {.source = g->in.vm->status.owner.node, .target = ""};
-
-        for (size_t i = 0; i < g->in.nmigrations; i++) {
-                const struct migration *m = g->in.migrations[i];
-
-                if (m->status.phase == MIG_PENDING || m->status.phase == MIG_SCHEDULED ||
-                    m->status.phase == MIG_PREFLIGHT)
-                        c.mine = m;
-        }
-        if (!c.mine)
-                return;
-        c.target = c.mine->status.target;
-        for (size_t i = 0; !*c.target && i < g->in.npods; i++)
-                if (!strcmp(g->in.pods[i]->meta.name, c.mine->status.pod))
-                        c.target = g->in.pods[i]->node;
-        kube_store_each(w->migrations, count_one, &c);
-        g->in.permits = (struct rec_permits){
-                .total_free = limits->total - c.total,
-                .source_free = limits->per_node - c.source_used,
-                .target_free = limits->per_node - c.target_used,
-                .ahead = c.ahead,
-        };
+        for (size_t i = 0; !*m->status.target && i < in->npods; i++)
+                if (!strcmp(in->pods[i]->meta.name, m->status.pod))
+                        return in->pods[i]->node;
+        return m->status.target;
 }
 
-int gather(struct world *w, const struct limits *limits, const char *key, struct gathered *out,
-           struct err *e)
+static int permits(struct world *w, const struct permit_limits *limits, struct gathered *g)
+{
+        const struct migration *m = asking(&g->in);
+        struct permits_count *c;
+
+        if (!m)
+                return 0;
+        c = permits_begin(g->arena, m, g->in.vm->status.owner.node, target_of(&g->in, m));
+        if (!c)
+                return -ENOMEM;
+        kube_store_each(w->migrations, count_one, c);
+        g->in.permits = permits_judge(c, limits);
+        return 0;
+}
+
+int gather(struct world *w, const struct permit_limits *limits, const char *key,
+           struct gathered *out, struct err *e)
 {
         struct gathered g = {.vm = kube_store_get(w->vms, key)};
 
@@ -199,11 +204,11 @@ int gather(struct world *w, const struct limits *limits, const char *key, struct
         g.arena = arena_new((size_t)8 << 20);
         g.in.vm = kube_ref_object(g.vm);
         g.in.now_us = wall_us();
-        if (!g.arena || own_objects(w, key, &g) < 0 || nodes_of(w, &g) < 0) {
+        if (!g.arena || own_objects(w, key, &g) < 0 || nodes_of(w, &g) < 0 ||
+            candidates(w, &g) < 0 || permits(w, limits, &g) < 0) {
                 gathered_free(&g);
                 return no_memory(e);
         }
-        permits(w, limits, &g);
         *out = g;
         return 0;
 }

@@ -8,18 +8,14 @@ struct gathered {
         struct rec_input in;
         struct arena *arena;
         struct kube_ref *vm;
-        struct kube_refs pods, migrations;
-        struct kube_ref **held; /* of nodes and hosts */
+        struct kube_refs pods, migrations, hosts;
+        struct kube_ref **candidate_nodes; /* one for each of hosts, NULL where there is no Node */
+        struct kube_ref **held;            /* of nodes and hosts */
         size_t nheld;
 };
 
-struct limits {
-        int64_t total;    /* moves at a time in the cluster */
-        int64_t per_node; /* outbound, and inbound, at a time */
-};
-
 /* 0, -ENOENT when there is no such VM (any more), -ENOMEM. */
-must_check int gather(struct world *w, const struct limits *limits, const char *key,
+must_check int gather(struct world *w, const struct permit_limits *limits, const char *key,
                       struct gathered *out, struct err *e);
 void gathered_free(struct gathered *g);
 

@@ -21,6 +21,7 @@ static void metadata(struct json *pod, const struct vm *vm, const struct rec_act
         for (size_t i = 0; i < vm->meta.labels.n; i++)
                 json_set_str(labels, vm->meta.labels.v[i].key, vm->meta.labels.v[i].value);
         json_set_str(labels, DROVER_VM_LABEL, vm->meta.name);
+        json_set_str(labels, DROVER_UID_ANNOTATION, vm->meta.uid);
         json_set_str(notes, DROVER_UID_ANNOTATION, vm->meta.uid);
         json_set_str(notes, DROVER_EPOCH_ANNOTATION, epoch);
         json_set_str(notes, DROVER_PLACEMENT_ANNOTATION, hash);
@@ -42,6 +43,27 @@ static void on_name(struct json *fields, const char *op, const char *node)
         json_add(json_array_at(r, "values"), json_new_string(node));
 }
 
+/*
+ * While it moves, a VM has two pods: its own anti-affinity is against the others, not against
+ * itself. One without a selector is against nobody.
+ */
+static void spare_itself(struct json *anti, const struct vm *vm)
+{
+        struct json *terms = json_mut(anti, "requiredDuringSchedulingIgnoredDuringExecution");
+
+        for (size_t i = 0; i < json_count(terms); i++) {
+                struct json *selector = json_mut(json_mut_at(terms, i), "labelSelector");
+
+                if (!selector)
+                        continue;
+                struct json *x =
+                        json_add(json_array_at(selector, "matchExpressions"), json_new_object());
+                json_set_str(x, "key", DROVER_UID_ANNOTATION);
+                json_set_str(x, "operator", "NotIn");
+                json_add(json_array_at(x, "values"), json_new_string(vm->meta.uid));
+        }
+}
+
 /* Preferences and pod (anti-)affinity as written; the VM's required node affinity is the webhook's.
  */
 static int affinity(struct json *spec, const struct vm *vm, const struct rec_action *act)
@@ -53,6 +75,7 @@ static int affinity(struct json *spec, const struct vm *vm, const struct rec_act
         if (*text && json_parse(text, strlen(text), strlen(text), &a, &e) < 0)
                 return -1;
         a = json_set(spec, "affinity", a ? a : json_new_object());
+        spare_itself(json_mut(a, "podAntiAffinity"), vm);
         node = json_object_at(a, "nodeAffinity");
         json_remove(node, "requiredDuringSchedulingIgnoredDuringExecution");
         if (!*act->pin && !*act->avoid)

@@ -21,7 +21,7 @@
 struct config {
         const char *kubeconfig, *handle_image, *identity;
         int64_t port;
-        struct limits limits;
+        struct permit_limits limits;
 };
 
 static volatile sig_atomic_t stopping;

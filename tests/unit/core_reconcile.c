@@ -1,5 +1,6 @@
 /* What the migrator decides, as transcripts on virtual time: facts in, actions out. */
 #include "core/placement.h"
+#include "core/preflight.h"
 #include "core/reconcile.h"
 
 #include <setjmp.h>
@@ -30,7 +31,7 @@ static struct world {
         struct host_mount mounts[2];
         struct condition ready[2];
         struct rec_node rec[2];
-        struct rec_permits permits;
+        struct permits permits;
         int64_t now;
         struct rec_output out;
 } w;
@@ -96,7 +97,7 @@ static int setup(void **state)
         vm->status.running = (struct vm_shape){0, "", 0, ""};
         vm->status.reason = vm->status.migration.name = vm->status.migration.phase =
                 vm->status.migration.target = "";
-        w.permits = (struct rec_permits){5, 2, 2, 0};
+        w.permits = (struct permits){true, true, 0};
         for (int i = 0; i < 2; i++) {
                 make_host(i);
                 make_node(i);
@@ -120,6 +121,8 @@ static void run(void)
                                .nmigrations = w.nmigs,
                                .nodes = w.rec,
                                .nnodes = 2,
+                               .candidates = w.rec,
+                               .ncandidates = 2,
                                .permits = w.permits,
                                .now_us = w.now};
 
@@ -504,18 +507,51 @@ static void test_too_late_to_cancel(void **state)
         assert_int_equal(w.npods, 2);
 }
 
-static void test_newer_placement_supersedes(void **state)
+static void test_newer_placement_remakes_the_pod(void **state)
 {
         (void)state;
         running();
         want_zone("b");
         play();
+        char made_for[17];
+        snprintf(made_for, sizeof(made_for), "%s", pod("demo-1-1")->placement);
         w.vm.spec.placement.node_name = "node2"; /* another wish, still not node1 */
         play();
-        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
-        assert_int_equal(w.nmigs, 2);
-        assert_string_equal(last()->meta.name, "demo-1-2");
+        assert_int_equal(w.nmigs, 1);
+        assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
+        assert_string_not_equal(pod("demo-1-1")->placement, made_for);
         assert_int_equal(w.npods, 2);
+}
+
+static void test_newer_placement_spoils_the_target(void **state)
+{
+        (void)state;
+        copying();
+        want_zone("c");
+        play();
+        assert_true(w.migs[0].spec.cancel);
+        last()->status.transfer.state = TRANSFER_CANCELLED;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
+        w.now += (int64_t)2 * 1000000;
+        play();
+        assert_int_equal(w.nmigs, 2);
+}
+
+static void test_a_wish_that_wavers_is_waited_out(void **state)
+{
+        (void)state;
+        running();
+        for (int i = 0; i < 50; i++) { /* ten times a second */
+                want_zone(i % 2 ? "a" : "b");
+                play();
+                w.now += 100000;
+        }
+        assert_true(w.nmigs <= 4);
+        want_zone("b");
+        w.now += (int64_t)9 * 1000000;
+        play();
+        assert_int_equal(last()->status.phase, MIG_PENDING);
 }
 
 static void test_failure_keeps_the_guest_and_waits(void **state)
@@ -748,6 +784,27 @@ static void test_unschedulable_stays(void **state)
         assert_string_equal(c->message, "node2: no memory");
 }
 
+static void test_unsatisfiable_names_each_node(void **state)
+{
+        static struct condition unscheduled = {"PodScheduled", "False", "Unschedulable",
+                                               "0/2 nodes are available", 0};
+
+        (void)state;
+        running();
+        want_zone("c");
+        play();
+        assert_int_equal(last()->status.nverdicts, 1); /* before anything moves */
+        assert_string_equal(last()->status.verdicts[0].node, "node2");
+        assert_int_equal(last()->status.verdicts[0].rule, PREFLIGHT_PLACEMENT);
+        pod("demo-1-1")->conditions = (struct conditions){&unscheduled, 1};
+        play();
+        const struct condition *c = condition_get(&w.vm.status.conditions, "PlacementSatisfied");
+        assert_string_equal(c->reason, "Unschedulable");
+        assert_non_null(strstr(c->message, "node2"));
+        assert_non_null(strstr(c->message, "zone"));
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+}
+
 static void test_preflight_refuses(void **state)
 {
         (void)state;
@@ -768,12 +825,12 @@ static void test_permit_is_waited_for(void **state)
 {
         (void)state;
         running();
-        w.permits.total_free = 0;
+        w.permits.granted = false;
         want_zone("b");
         play();
         assert_int_equal(w.npods, 1);
         assert_int_equal(last()->status.queue_position, 1);
-        w.permits.total_free = 1;
+        w.permits.granted = true;
         play();
         assert_int_equal(w.npods, 2);
 }
@@ -856,7 +913,9 @@ int main(void)
                 T(test_patch_back_before_scheduled),
                 T(test_patch_back_while_copying),
                 T(test_too_late_to_cancel),
-                T(test_newer_placement_supersedes),
+                T(test_newer_placement_remakes_the_pod),
+                T(test_newer_placement_spoils_the_target),
+                T(test_a_wish_that_wavers_is_waited_out),
                 T(test_failure_keeps_the_guest_and_waits),
                 T(test_failure_in_the_handover_is_asked_about_first),
                 T(test_lost_handover_with_a_silent_source),
@@ -870,6 +929,7 @@ int main(void)
                 T(test_deleting_the_journal_cancels),
                 T(test_deleted_vm_waits_for_its_journals),
                 T(test_unschedulable_stays),
+                T(test_unsatisfiable_names_each_node),
                 T(test_preflight_refuses),
                 T(test_permit_is_waited_for),
                 T(test_resized_vm_moves_with_its_running_shape),

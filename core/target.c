@@ -1,0 +1,164 @@
+/* Where a guest goes: a place in the queue, a target that the scheduler chooses, and its checks. */
+#include "core/move.h"
+
+#include "core/placement.h"
+#include "core/preflight.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SENTENCES_MAX 5 /* nodes named in a condition */
+
+/* The verdicts on all nodes, before the scheduler is asked or while it finds none. */
+static void judge_candidates(struct move *mv)
+{
+        const struct rec_input *in = mv->p->in;
+        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
+        size_t n, more;
+        struct verdict *v;
+
+        if (!source || !in->ncandidates)
+                return;
+        v = preflight_all(mv->p->a, mv->p->vm, source, in->candidates, in->ncandidates, &n, &more);
+        if (!v) {
+                mv->p->rc = -ENOMEM;
+                return;
+        }
+        mv->m->status.verdicts = v;
+        mv->m->status.nverdicts = n;
+}
+
+static void create_target(struct move *mv)
+{
+        const struct permits *permits = &mv->p->in->permits;
+        struct rec_action *act;
+
+        if (!permits->granted) {
+                mv->m->status.queue_position = permits->ahead + 1;
+                move_say(mv, "waiting for a permit");
+                return;
+        }
+        mv->m->status.queue_position = 0;
+        move_say(mv, "");
+        judge_candidates(mv);
+        act = plan_add(mv->p, REC_CREATE_POD, mv->m->status.pod);
+        act->epoch = mv->m->status.epoch + 1;
+        act->for_migration = true;
+        act->avoid = mv->m->status.source;
+        act->pin = mv->m->spec.target_node;
+}
+
+/* Why no node can take the guest, node by node; what the scheduler says when one could by our
+ * rules. */
+static const char *no_node(struct move *mv, const char *scheduler)
+{
+        const char *text = "";
+
+        for (size_t i = 0; i < mv->m->status.nverdicts; i++) {
+                const struct verdict *v = &mv->m->status.verdicts[i];
+
+                if (v->rule == PREFLIGHT_OK)
+                        return scheduler;
+                if (i < SENTENCES_MAX)
+                        text = plan_text(mv->p, "%s%s%s", text, i ? "; " : "", v->message);
+                else if (i == SENTENCES_MAX)
+                        text = plan_text(mv->p, "%s; and so on", text);
+        }
+        return *text ? text : scheduler;
+}
+
+/* The verdict of the node that the scheduler has chosen goes first. */
+static void put_verdict(struct move *mv, const struct verdict *v)
+{
+        size_t n = mv->m->status.nverdicts;
+        struct verdict *all = arena_array(mv->p->a, n + 1, sizeof(*all));
+
+        if (!all) {
+                mv->p->rc = -ENOMEM;
+                return;
+        }
+        all[0] = *v;
+        mv->m->status.nverdicts = 1;
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(mv->m->status.verdicts[i].node, v->node) != 0)
+                        all[mv->m->status.nverdicts++] = mv->m->status.verdicts[i];
+        mv->m->status.verdicts = all;
+}
+
+static void check_target(struct move *mv)
+{
+        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
+        const struct rec_node *target = plan_node(mv->p, mv->m->status.target);
+        struct rec_node silent = {.name = mv->m->status.target};
+        struct rec_node none = {.name = mv->m->status.source};
+        char message[PREFLIGHT_MESSAGE_MAX];
+        enum preflight_rule rule;
+        struct verdict v;
+        bool transient;
+
+        rule = preflight(mv->p->vm, source ? source : &none, target ? target : &silent, &transient,
+                         message);
+        v = (struct verdict){mv->m->status.target, rule, plan_text(mv->p, "%s", message)};
+        put_verdict(mv, &v);
+        if (rule != PREFLIGHT_OK && !transient) {
+                move_give_up(mv, MIG_FAILED, v.message);
+        } else if (rule != PREFLIGHT_OK) {
+                move_say(mv, v.message);
+        } else if (!mv->p->in->permits.target_free) {
+                move_say(mv, plan_text(mv->p, "waiting for a permit of %s", mv->m->status.target));
+        } else {
+                move_say(mv, "");
+                move_go(mv, MIG_COPYING);
+        }
+}
+
+static void seek_target(struct move *mv)
+{
+        const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
+        const struct condition *c;
+        char hash[17];
+
+        placement_hash(mv->p->vm, hash);
+        mv->m->status.placement = plan_text(mv->p, "%s", hash);
+        if (!pod) {
+                create_target(mv);
+                return;
+        }
+        if (!pod_alive(pod)) {
+                if (!pod->meta.deleting)
+                        plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why =
+                                "the target's pod has died";
+                return;
+        }
+        if (!*pod->node && strcmp(pod->placement, mv->m->status.placement) != 0) {
+                plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why =
+                        "made for a former placement";
+                return;
+        }
+        if (!*pod->node) {
+                c = condition_get(&pod->conditions, "PodScheduled");
+                if (c && !strcmp(c->status, "False")) {
+                        judge_candidates(mv);
+                        move_say(mv, no_node(mv, c->message));
+                }
+                if (*mv->m->status.message)
+                        plan_condition(mv->p, "PlacementSatisfied", false, "Unschedulable",
+                                       mv->m->status.message);
+                return;
+        }
+        mv->m->status.target = pod->node;
+        mv->m->status.placement = pod->placement; /* a newer one is looked at next */
+        mv->m->status.queue_position = 0;
+        move_go(mv, MIG_SCHEDULED);
+}
+
+/* Before the copy: a target is found and checked. */
+void move_proceed(struct move *mv)
+{
+        if (move_at(mv, MIG_PENDING))
+                seek_target(mv);
+        if (move_at(mv, MIG_SCHEDULED))
+                move_go(mv, MIG_PREFLIGHT);
+        if (move_at(mv, MIG_PREFLIGHT))
+                check_target(mv);
+}

@@ -32,8 +32,9 @@ struct agent_config {
         int64_t probe_deadline_ms; /* of a mount probe */
         int64_t disk_deadline_s;   /* of qemu-img and genisoimage */
         int64_t health_port;
-        const char *kubeconfig; /* NULL: in cluster, or $KUBECONFIG */
-        char *pools_text;       /* backs the pools' strings */
+        int64_t migration_bandwidth_mibps; /* of all guests that leave, together; 0: no limit */
+        const char *kubeconfig;            /* NULL: in cluster, or $KUBECONFIG */
+        char *pools_text;                  /* backs the pools' strings */
 };
 
 /* 0; 1 when help was asked for and printed; -EINVAL. Strings point into argv or the environment. */

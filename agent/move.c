@@ -1,8 +1,10 @@
 #include "agent/move.h"
 
 #include "agent/domain.h"
+#include "agent/moves.h"
 #include "api/codec.h"
 #include "base/log.h"
+#include "core/converge.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
@@ -121,7 +123,6 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
 {
         autobuf struct buf live = buf_new(DOMXML_MAX), kept = buf_new(DOMXML_MAX);
         struct domain_meta meta = f->meta;
-        int64_t bandwidth = m->vm->spec.migration.bandwidth_mibps;
 
         meta.epoch = m->mig->status.epoch + 1;
         meta.incoming = false;
@@ -139,6 +140,9 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
         if (m->a->config
                     .migration_tls) /* the certificate is the node's name's, not the address's */
                 add_string(c, VIR_MIGRATE_PARAM_TLS_DESTINATION, m->mig->status.target);
+        int64_t bandwidth = converge_bandwidth(m->vm->spec.migration.bandwidth_mibps,
+                                               m->a->config.migration_bandwidth_mibps,
+                                               moves_count(m->a->moves));
         if (bandwidth > 0)
                 c->failed |=
                         virTypedParamsAddULLong(&c->p, &c->n, &c->max, VIR_MIGRATE_PARAM_BANDWIDTH,
@@ -159,6 +163,8 @@ static unsigned call_flags(const struct move *m)
                 f |= VIR_MIGRATE_TLS;
         if (m->vm->spec.migration.auto_converge)
                 f |= VIR_MIGRATE_AUTO_CONVERGE;
+        if (m->vm->spec.migration.post_copy && !m->proven)
+                f |= VIR_MIGRATE_POSTCOPY;
         return f;
 }
 

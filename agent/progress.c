@@ -1,13 +1,16 @@
 /* Watches a running migration job: figures for the report, the allowed pause, and when to give up.
  */
 #include "agent/move.h"
+#include "agent/moves.h"
 #include "base/log.h"
+#include "core/converge.h"
 #include "core/ramp.h"
 
 #include <libvirt/virterror.h>
 #include <stdio.h>
 
-#define LOOK_MS 250
+#define LOOK_MS      250
+#define PAUSE_MAX_MS 2000000 /* the most that QEMU takes */
 
 static int64_t now_ms(void)
 {
@@ -42,6 +45,9 @@ static int64_t read_job(struct move *m, virDomainPtr dom)
                 t->dirty_bytes_per_s = figure(p, n, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) *
                                        figure(p, n, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
                 t->expected_downtime_ms = figure(p, n, VIR_DOMAIN_JOB_DOWNTIME);
+                int throttle = 0;
+                virTypedParamsGetInt(p, n, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE, &throttle);
+                t->throttle_percent = throttle;
                 if (pass > t->iteration)
                         t->iteration = pass;
                 if (!t->first_byte_us && t->bytes_done > 0)
@@ -66,50 +72,109 @@ static bool wait_next(struct move *m, bool aborted)
         return go_on;
 }
 
-/* Seconds that the copy may take. */
-static int64_t time_allowed(const struct move *m)
+static int64_t memory_of(const struct vm *vm)
 {
-        const int64_t gib = 1 << 30;
-        int64_t memory =
-                m->vm->status.has_running ? m->vm->status.running.memory : m->vm->spec.shape.memory;
-        int64_t gibs = (memory + gib - 1) / gib;
-
-        return m->vm->spec.migration.completion_timeout_s_per_gib * (gibs > 0 ? gibs : 1);
+        return vm->status.has_running ? vm->status.running.memory : vm->spec.shape.memory;
 }
 
-static bool must_end(struct move *m)
+/* The message of a transfer under way. */
+static void tell(struct move *m, const char *text)
 {
-        int64_t allowed = time_allowed(m);
-
         pthread_mutex_lock(&m->lock);
-        if (allowed > 0 && mono_ms_between(m->began, mono_now()) > allowed * 1000)
-                m->timed_out = true;
-        bool yes = m->cancel || m->timed_out;
+        if (m->transfer.state == TRANSFER_RUNNING)
+                move_say(m, "%s", text);
         pthread_mutex_unlock(&m->lock);
-        return yes;
+        log_msg(LOG_WARN, text, "migration", m->key, NULL);
 }
 
-static bool abort_job(struct move *m, virDomainPtr dom)
+static bool tried(struct move *m, int rc, const char *what)
 {
         struct err e;
 
-        if (virDomainAbortJob(dom) == 0)
+        if (rc == 0)
                 return true;
-        virt_error(&e, "abort");
-        log_err(&e, "cannot abort the migration (yet)", "migration", m->key, NULL);
+        virt_error(&e, "%s", what);
+        log_err(&e, "libvirt refuses (yet)", "migration", m->key, NULL);
         return false;
 }
 
-static void widen(struct move *m, virDomainPtr dom, struct ramp *r, int64_t pass)
+/* QEMU ends the copy as soon as the rest takes no longer than this: always. */
+static bool pause_guest(struct move *m, virDomainPtr dom)
 {
-        struct err e;
+        return tried(m, virDomainMigrateSetMaxDowntime(dom, PAUSE_MAX_MS, 0), "maximum downtime");
+}
 
-        if (!ramp_step(r, pass, now_ms()))
+struct control {
+        struct ramp ramp;
+        struct converge converge;
+        enum converge_action wish; /* decided, and not carried out yet */
+        bool aborted, widest;
+        int64_t bandwidth; /* last told to libvirt */
+};
+
+static void decide(struct move *m, struct control *c, int64_t pass)
+{
+        const struct vm_migration_policy *policy = &m->vm->spec.migration;
+        int64_t allowed = converge_allowed_ms(policy, memory_of(m->vm));
+        enum converge_action a;
+
+        pthread_mutex_lock(&m->lock);
+        a = converge_step(&c->converge, policy, pass, m->transfer.bytes_left,
+                          mono_ms_between(m->began, mono_now()), allowed);
+        m->timed_out |= a == CONVERGE_ABORT;
+        if (m->cancel)
+                a = CONVERGE_ABORT;
+        pthread_mutex_unlock(&m->lock);
+        if (a != CONVERGE_GO_ON)
+                c->wish = a;
+}
+
+static void carry_out(struct move *m, virDomainPtr dom, struct control *c)
+{
+        switch (c->wish) {
+        case CONVERGE_GO_ON:
                 return;
-        if (virDomainMigrateSetMaxDowntime(dom, (unsigned long long)r->now_ms, 0) < 0) {
-                virt_error(&e, "maximum downtime");
-                log_err(&e, "cannot widen the allowed pause", "migration", m->key, NULL);
+        case CONVERGE_ABORT:
+                if (!c->aborted && tried(m, virDomainAbortJob(dom), "abort"))
+                        c->aborted = true;
+                return;
+        case CONVERGE_PAUSE:
+                if (!pause_guest(m, dom))
+                        return;
+                c->widest = true;
+                tell(m, "not complete within the time allowed: the guest stands still until the "
+                        "rest is sent (onTimeout: Pause)");
+                break;
+        case CONVERGE_POST_COPY:
+                if (!tried(m, virDomainMigrateStartPostCopy(dom, 0), "post-copy"))
+                        return;
+                tell(m, "the guest writes memory as fast as it is sent: it runs on the target, "
+                        "which fetches the rest (postCopy)");
+                break;
         }
+        c->wish = CONVERGE_GO_ON;
+}
+
+/* The node's bandwidth is shared by the guests that leave it now. */
+static void share(struct move *m, virDomainPtr dom, struct control *c)
+{
+        int64_t mibps = converge_bandwidth(m->vm->spec.migration.bandwidth_mibps,
+                                           m->a->config.migration_bandwidth_mibps,
+                                           moves_count(m->a->moves));
+
+        if (mibps == c->bandwidth)
+                return;
+        if (tried(m, virDomainMigrateSetMaxSpeed(dom, (unsigned long)mibps, 0), "bandwidth"))
+                c->bandwidth = mibps;
+}
+
+static void widen(struct move *m, virDomainPtr dom, struct control *c, int64_t pass)
+{
+        if (!c->widest && ramp_step(&c->ramp, pass, now_ms()))
+                (void)tried(
+                        m,
+                        virDomainMigrateSetMaxDowntime(dom, (unsigned long long)c->ramp.now_ms, 0),
+                        "maximum downtime");
 }
 
 /*
@@ -120,20 +185,21 @@ void *progress_run(void *move)
 {
         struct move *m = move;
         struct err e;
-        struct ramp ramp;
-        bool aborted = false;
+        struct control ctl = {.bandwidth = m->vm->spec.migration.bandwidth_mibps};
 
-        ramp_begin(&ramp, m->vm->spec.migration.max_downtime_ms, now_ms());
-        while (wait_next(m, aborted)) {
+        ramp_begin(&ctl.ramp, m->vm->spec.migration.max_downtime_ms, now_ms());
+        while (wait_next(m, ctl.aborted)) {
                 if (m->near)
                         continue;
                 autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
                 autodomain virDomainPtr dom = c ? virDomainLookupByUUIDString(c, m->uuid) : NULL;
                 if (!dom)
                         continue;
-                if (!aborted && must_end(m))
-                        aborted = abort_job(m, dom);
-                widen(m, dom, &ramp, read_job(m, dom));
+                int64_t pass = read_job(m, dom);
+                decide(m, &ctl, pass);
+                carry_out(m, dom, &ctl);
+                share(m, dom, &ctl);
+                widen(m, dom, &ctl, pass);
         }
         virResetLastError();
         return NULL;

@@ -28,6 +28,7 @@ static void decode_transfer(struct dec *d, const struct at *status, struct trans
                 .bytes_left = dec_int(d, &at, "bytesLeft", 0),
                 .dirty_bytes_per_s = dec_int(d, &at, "dirtyBytesPerSecond", 0),
                 .iteration = dec_int(d, &at, "iteration", 0),
+                .throttle_percent = dec_int(d, &at, "throttlePercent", 0),
                 .expected_downtime_ms = dec_int(d, &at, "expectedDowntimeMs", 0),
                 .downtime_ms = dec_int(d, &at, "downtimeMs", 0),
                 .started_us = dec_time(d, &at, "startedAt"),

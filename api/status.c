@@ -84,6 +84,7 @@ struct json *transfer_encode(const struct transfer *t)
         enc_int(&e, e.root, "bytesLeft", t->bytes_left);
         enc_int(&e, e.root, "dirtyBytesPerSecond", t->dirty_bytes_per_s);
         enc_int(&e, e.root, "iteration", t->iteration);
+        enc_int(&e, e.root, "throttlePercent", t->throttle_percent);
         enc_int(&e, e.root, "expectedDowntimeMs", t->expected_downtime_ms);
         enc_int(&e, e.root, "downtimeMs", t->downtime_ms);
         enc_time(&e, e.root, "startedAt", t->started_us);

@@ -116,6 +116,7 @@ static void decode_migration(struct dec *d, const struct at *spec, struct vm *vm
         struct at at = dec_object(d, spec, "migration");
 
         vm->spec.handover_text = dec_str(d, &at, "handover", "");
+        vm->spec.on_timeout_text = dec_str(d, &at, "onTimeout", "");
         vm->spec.migration = (struct vm_migration_policy){
                 .max_downtime_ms = dec_int(d, &at, "maxDowntimeMs", DEFAULT_DOWNTIME_MS),
                 .bandwidth_mibps = dec_int(d, &at, "bandwidthMiBps", 0),
@@ -123,6 +124,7 @@ static void decode_migration(struct dec *d, const struct at *spec, struct vm *vm
                         dec_int(d, &at, "completionTimeoutSecondsPerGiB", DEFAULT_COMPLETION),
                 .auto_converge = dec_bool(d, &at, "autoConverge", true),
                 .post_copy = dec_bool(d, &at, "postCopy", false),
+                .on_timeout = on_timeout_parse(vm->spec.on_timeout_text),
                 .handover = handover_parse(vm->spec.handover_text),
         };
 }

@@ -341,6 +341,10 @@ static void migration(struct admit *c)
         between(c, "spec.migration.bandwidthMiBps", m->bandwidth_mibps, 0, BANDWIDTH_MAX);
         between(c, "spec.migration.completionTimeoutSecondsPerGiB", m->completion_timeout_s_per_gib,
                 1, TIMEOUT_MAX);
+        if (m->on_timeout == TIMEOUT_BAD)
+                admit_tell(c, "spec.migration.onTimeout",
+                           admit_text(c, "\"%s\" is neither Abort nor Pause",
+                                      c->vm->spec.on_timeout_text));
         if (m->handover == HANDOVER_BAD)
                 admit_tell(c, "spec.migration.handover",
                            admit_text(c, "\"%s\" is neither Proven nor Fast",

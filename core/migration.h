@@ -60,6 +60,7 @@ struct transfer {
         const char *message;
         int64_t bytes_total, bytes_done, bytes_left; /* memory */
         int64_t dirty_bytes_per_s, iteration, expected_downtime_ms;
+        int64_t throttle_percent; /* how much auto-converge slows the guest */
         int64_t downtime_ms; /* guest paused: last seen running on source to resumed on target */
         int64_t started_us, first_byte_us, switched_us, ended_us;
 };

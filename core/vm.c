@@ -12,12 +12,14 @@
 
 static const char *const RUN[] = {"Always", "RerunOnFailure", "Halted"};
 static const char *const HANDOVER[] = {"Proven", "Fast"};
+static const char *const ON_TIMEOUT[] = {"Abort", "Pause"};
 static const char *const EVICTION[] = {"LiveMigrate", "None"};
 static const char *const PHASES[] = {"Pending",  "Starting", "Running", "Migrating",
                                      "Stopping", "Halted",   "Failed",  "Unknown"};
 
 _Static_assert(countof(RUN) == RUN_BAD, "a name each");
 _Static_assert(countof(HANDOVER) == HANDOVER_BAD, "a name each");
+_Static_assert(countof(ON_TIMEOUT) == TIMEOUT_BAD, "a name each");
 _Static_assert(countof(EVICTION) == EVICTION_BAD, "a name each");
 _Static_assert(countof(PHASES) == VM_UNKNOWN + 1, "a name each");
 
@@ -39,6 +41,16 @@ enum handover handover_parse(const char *s)
 const char *handover_name(enum handover h)
 {
         return name_at(HANDOVER, countof(HANDOVER), h);
+}
+
+enum on_timeout on_timeout_parse(const char *s)
+{
+        return *s ? name_index(ON_TIMEOUT, countof(ON_TIMEOUT), s, TIMEOUT_BAD) : TIMEOUT_ABORT;
+}
+
+const char *on_timeout_name(enum on_timeout t)
+{
+        return name_at(ON_TIMEOUT, countof(ON_TIMEOUT), t);
 }
 
 enum eviction eviction_parse(const char *s)

@@ -7,12 +7,15 @@
 
 enum run_strategy { RUN_ALWAYS, RUN_RERUN_ON_FAILURE, RUN_HALTED, RUN_BAD };
 enum handover { HANDOVER_PROVEN, HANDOVER_FAST, HANDOVER_BAD };
+enum on_timeout { TIMEOUT_ABORT, TIMEOUT_PAUSE, TIMEOUT_BAD };
 enum eviction { EVICTION_LIVE_MIGRATE, EVICTION_NONE, EVICTION_BAD };
 /* "" parses as the default, the first value; what is none of the names as the _BAD one. */
 enum run_strategy run_strategy_parse(const char *s);
 const char *run_strategy_name(enum run_strategy r);
 enum handover handover_parse(const char *s);
 const char *handover_name(enum handover h);
+enum on_timeout on_timeout_parse(const char *s);
+const char *on_timeout_name(enum on_timeout t);
 enum eviction eviction_parse(const char *s);
 const char *eviction_name(enum eviction v);
 enum disk_kind { DISK_IMAGE, DISK_BLANK, DISK_PVC, DISK_BAD };
@@ -79,6 +82,7 @@ struct vm_migration_policy {
         int64_t bandwidth_mibps;              /* 0: no limit of its own */
         int64_t completion_timeout_s_per_gib; /* 800 */
         bool auto_converge, post_copy;
+        enum on_timeout on_timeout;
         enum handover handover;
 };
 
@@ -134,7 +138,7 @@ struct vm {
                 struct strs ssh_keys;
                 struct placement placement;
                 struct vm_migration_policy migration;
-                const char *handover_text;
+                const char *handover_text, *on_timeout_text;
                 enum eviction eviction;
                 const char *eviction_text;
         } spec;

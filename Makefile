@@ -117,7 +117,6 @@ lab-up: deps
 	@$(MAKE) --no-print-directory images
 	@tests/cluster/build
 	@NODES=$(NODES) tests/lab/up
-	@tests/lab/load-images
 	@scripts/deploy
 down:
 	@tests/lab/down

@@ -159,12 +159,14 @@ static void prune(struct plan *p)
         }
 }
 
-static bool journals_held(const struct rec_input *in)
+/* A VM that is gone leaves no journals behind, whoever made them. */
+static void drop_journals(struct plan *p)
 {
-        for (size_t i = 0; i < in->nmigrations; i++)
-                if (plan_held(&in->migrations[i]->meta))
-                        return true;
-        return false;
+        for (size_t i = 0, n = 0; i < p->in->nmigrations && n < PRUNED_AT_ONCE; i++)
+                if (!p->in->migrations[i]->meta.deleting) {
+                        plan_add(p, REC_DELETE_MIGRATION, p->in->migrations[i]->meta.name);
+                        n++;
+                }
 }
 
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out)
@@ -188,8 +190,11 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
         prune(&p);
         /* written always; the shell drops a write that changes nothing */
         plan_add(&p, REC_SET_VM, in->vm->meta.name)->vm = p.next;
-        if (in->vm->meta.deleting && !*in->vm->status.owner.node && !m && !in->npods &&
-            !journals_held(in) && plan_held(&in->vm->meta))
+        if (!in->vm->meta.deleting || *in->vm->status.owner.node || m || in->npods)
+                return p.rc;
+        if (in->nmigrations)
+                drop_journals(&p);
+        else if (plan_held(&in->vm->meta))
                 plan_add(&p, REC_REMOVE_FINALIZER, in->vm->meta.name);
         return p.rc;
 }

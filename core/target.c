@@ -112,6 +112,20 @@ static void check_target(struct move *mv)
         }
 }
 
+/*
+ * Made for a former placement, by its mark or by where it is bound: the webhook may have seen the
+ * VM at another moment than we.
+ */
+static bool outdated(struct move *mv, const struct pod *pod)
+{
+        const struct rec_node *n = plan_node(mv->p, pod->node);
+        char message[PLACEMENT_MESSAGE_MAX];
+
+        if (!*pod->node)
+                return strcmp(pod->placement, mv->m->status.placement) != 0;
+        return !n || !n->node || placement_check(mv->p->vm, n->node, true, message) != PLACE_OK;
+}
+
 static void seek_target(struct move *mv)
 {
         const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
@@ -130,7 +144,7 @@ static void seek_target(struct move *mv)
                                 "the target's pod has died";
                 return;
         }
-        if (!*pod->node && strcmp(pod->placement, mv->m->status.placement) != 0) {
+        if (outdated(mv, pod)) {
                 plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why =
                         "made for a former placement";
                 return;
@@ -147,7 +161,6 @@ static void seek_target(struct move *mv)
                 return;
         }
         mv->m->status.target = pod->node;
-        mv->m->status.placement = pod->placement; /* a newer one is looked at next */
         mv->m->status.queue_position = 0;
         move_go(mv, MIG_SCHEDULED);
 }

@@ -760,8 +760,9 @@ static void test_deleted_vm_waits_for_its_journals(void **state)
         w.npods = 0;
         run();
         assert_non_null(find(REC_FREE_MIGRATION, "mine"));
+        assert_non_null(find(REC_DELETE_MIGRATION, "mine"));
         assert_null(find(REC_REMOVE_FINALIZER, NULL));
-        w.migs[0].meta.finalizers.n = 0;
+        w.nmigs = 0;
         run();
         assert_non_null(find(REC_REMOVE_FINALIZER, NULL));
 }

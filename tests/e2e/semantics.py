@@ -1,0 +1,234 @@
+"""Semantics of placement: what makes a guest move, what does not, and what happens when the wish changes midway."""
+
+import json
+import time
+
+import guest
+import lab
+from guest import Guest, slowly
+from lab import at, condition, expect
+
+
+def require(key, op, *values):
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [{"key": key, "operator": op, "values": list(values)}]}]}}}
+
+
+def label(node, text):
+    lab.kubectl("label", "node", node, "--overwrite", text)
+
+
+class Semantics:
+    """One guest for all of it, on node1 at the beginning of each step."""
+
+    def __init__(self):
+        self.g = None
+
+    def steps(self):
+        return [("semantics: " + title, self._at_home(step)) for title, step in [
+            ("still satisfied, nothing moves", self.satisfied),
+            ("a node's label moves it", self.node_label),
+            ("a NoExecute taint moves it", self.taint),
+            ("unsatisfiable: it stays, with a reason for each node", self.unsatisfiable),
+            ("patched back before a target is found", self.back_before),
+            ("patched back while copying", self.back_copying),
+            ("patched back too late", self.back_late),
+            ("retargeted while copying", self.retarget),
+            ("a storm of 100 patches", self.storm),
+            ("resized while copying", self.resized),
+            ("a user's own migration", self.users_own),
+            ("a user's migration is deleted while copying", self.users_deleted),
+            ("required anti-affinity between VMs", self.anti_affinity),
+            ("halted while copying", self.halted),
+            ("deleted while copying", self.deleted),
+        ]]
+
+    def _at_home(self, step):
+        def run():
+            if self.g is None:
+                self.g = Guest("wanders", "node1")
+            if self.g.node() != "node1":
+                self.g.patch(nodeName="node1", nodeSelector=None, affinity=None, tolerations=None)
+                self.g.on("node1")
+            return step()
+        return run
+
+    def _names(self):
+        return {m["metadata"]["name"] for m in self.g.migrations()}
+
+    def _new(self, before):
+        return [m for m in self.g.migrations() if m["metadata"]["name"] not in before]
+
+    def satisfied(self):
+        before = self._names()
+        self.g.patch(nodeName=None, affinity=require("kubernetes.io/hostname", "In", "node1", "node2"))
+        vm = self.g.watch(lambda v: at(v, "status.observedGeneration") == at(v, "metadata.generation"), 30, "looked at")
+        expect(condition(vm, "PlacementSatisfied").get("status") == "True", f"{condition(vm, 'PlacementSatisfied')}")
+        expect(not self._new(before), "a migration was made")
+        self.g.settled("node1")
+
+    def node_label(self):
+        label("node1", "zone=a")
+        label("node2", "zone=b")
+        label("node3", "zone=c")
+        try:
+            self.g.patch(nodeName=None, affinity=None, nodeSelector={"zone": "a"})
+            self.g.watch(lambda v: at(v, "status.observedGeneration") == at(v, "metadata.generation"), 30, "looked at")
+            label("node3", "zone=a")
+            label("node1", "zone=z")
+            self.g.on("node3")
+        finally:
+            self.g.patch(nodeSelector=None)
+            for n in ("node1", "node2", "node3"):
+                label(n, "zone-")
+
+    def taint(self):
+        self.g.patch(nodeName=None, affinity=require("kubernetes.io/hostname", "In", "node1", "node2"))
+        lab.kubectl("taint", "node", "node1", "maintenance=now:NoExecute")
+        try:
+            self.g.on("node2")
+        finally:
+            lab.kubectl("taint", "node", "node1", "maintenance-")
+
+    def unsatisfiable(self):
+        before = self._names()
+        self.g.patch(nodeName=None, affinity=require("disk", "In", "nowhere"))
+        vm = self.g.watch(lambda v: condition(v, "PlacementSatisfied").get("reason") == "Unschedulable", 60, "unschedulable")
+        said = condition(vm, "PlacementSatisfied")["message"]
+        expect("node2" in said and "node3" in said and "disk" in said, f"the condition says: {said}")
+        verdicts = {v["node"]: v for v in at(self._new(before)[0], "status.verdicts", [])}
+        expect(set(verdicts) == {"node2", "node3"} and all(v["rule"] for v in verdicts.values()), f"verdicts {verdicts}")
+        self.g.patch(affinity=None, nodeName="node1")
+        self.g.settled("node1")
+        return [said]
+
+    def back_before(self):
+        before = self._names()
+        self.g.patch(nodeName=None, affinity=require("disk", "In", "nowhere"))
+        lab.wait_for(lambda: self._new(before), 30, "begun to move")
+        self.g.patch(affinity=None, nodeName="node1")
+        m = self.g.ended(self._new(before)[0]["metadata"]["name"])
+        expect(at(m, "status.phase") == "Cancelled", f"phase {at(m, 'status.phase')}")
+        self.g.on("node1")
+
+    def back_copying(self):
+        with slowly(self.g):
+            self.g.patch(nodeName="node2")
+            name = self.g.copying()
+            self.g.patch(nodeName="node1")
+            m = self.g.ended(name)
+            expect(at(m, "status.phase") == "Cancelled", f"phase {at(m, 'status.phase')}")
+        self.g.on("node1")
+        return [at(m, "status.message")]
+
+    def back_late(self):
+        self.g.patch(nodeName="node2")
+        name = self.g.copying()
+        lab.watch("virtualmachinemigration", name, lambda m: at(m, "status.phase") not in ("Copying",), 60, "past copying")
+        self.g.patch(nodeName="node1")
+        m = self.g.ended(name)
+        expect(at(m, "status.phase") == "Succeeded", f"phase {at(m, 'status.phase')}")
+        self.g.on("node1")
+
+    def retarget(self):
+        with slowly(self.g):
+            self.g.patch(nodeName="node2")
+            name = self.g.copying()
+            self.g.patch(nodeName="node3")
+            m = self.g.ended(name)
+            expect(at(m, "status.phase") == "Cancelled", f"phase {at(m, 'status.phase')}")
+        self.g.on("node3")
+
+    def storm(self):
+        """Wishes that change twenty times a second, to one node and another; the last one counts."""
+        before = self._names()
+        api, path = lab.Api(), f"/apis/drover.dev/v1alpha1/namespaces/default/virtualmachines/{self.g.name}"
+        began = time.monotonic()
+        for i in range(100):
+            node = "node2" if i == 99 else ("node2", "node3")[i % 2]
+            api.patch(path, {"spec": {"nodeName": node}})
+            time.sleep(max(0, began + 0.05 * (i + 1) - time.monotonic()))
+        took = time.monotonic() - began
+        self.g.on("node2")
+        new = self._new(before)
+        ran = [m for m in new if at(m, "status.transfer.startedAt")]
+        expect(at(new[-1], "status.phase") == "Succeeded" and at(new[-1], "status.target") == "node2", f"{new[-1]['status']}")
+        ends = [at(m, "status.phase") for m in new]
+        expect(ends.count("Succeeded") == 1 and "Failed" not in ends and len(new) <= 4, f"phases {ends}")
+        return [f"100 patches in {took:.1f} s: {len(new)} migrations ({', '.join(at(m, 'status.phase') for m in new)}), {len(ran)} of them copied"]
+
+    def resized(self):
+        with slowly(self.g):
+            self.g.patch(nodeName="node2")
+            self.g.copying()
+            self.g.patch(memory={"guest": "320Mi"})
+            self.g.patch(migration={"bandwidthMiBps": 0})
+            self.g.on("node2")
+        vm = self.g.vm()
+        expect(at(vm, "status.running.memory") in ("256Mi", 256 << 20, str(256 << 20)), f"runs with {at(vm, 'status.running')}")
+        expect(condition(vm, "RestartRequired").get("status") == "True", "no RestartRequired")
+        self.g.patch(memory={"guest": "256Mi"})
+
+    def _own(self, name, **fields):
+        lab.apply({"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachineMigration",
+                   "metadata": {"name": name, "namespace": "default"}, "spec": {"vm": self.g.name, "reason": "User", **fields}})
+
+    def users_own(self):
+        self.g.patch(nodeName=None, affinity=None)
+        self._own("by-hand", targetNode="node3")
+        m = self.g.ended("by-hand")
+        expect(at(m, "status.phase") == "Succeeded", f"{m['status']}")
+        self.g.on("node3")
+        self._own("anywhere")
+        m = self.g.ended("anywhere")
+        expect(at(m, "status.phase") == "Succeeded" and at(m, "status.target") != "node3", f"{m['status']}")
+        self.g.on(at(m, "status.target"))
+
+    def users_deleted(self):
+        self.g.patch(nodeName=None, affinity=None)
+        with slowly(self.g):
+            self._own("called-off", targetNode="node2")
+            self.g.copying()
+            lab.kubectl("delete", "virtualmachinemigration", "called-off", "--timeout=60s")
+        self.g.on("node1")
+
+    def anti_affinity(self):
+        """Another VM is on node2 and no two of the group may share a node: only node3 is left."""
+        rule = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": {"group": "apart"}}, "topologyKey": "kubernetes.io/hostname"}]}}
+        lab.kubectl("label", "vm", self.g.name, "group=apart", "--overwrite")
+        other = guest.spec("keeps-away", nodeName="node2", memory={"guest": "128Mi"}, disks=[{"name": "d", "blank": {"size": "16Mi"}}])
+        other["metadata"]["labels"]["group"] = "apart"
+        lab.apply(other)
+        try:
+            lab.watch("vm", "keeps-away", lambda v: at(v, "status.phase") == "Running", 120, "Running")
+            self.g.patch(nodeName=None, affinity={**require("kubernetes.io/hostname", "NotIn", "node1"), **rule})
+            self.g.on("node3")
+        finally:
+            lab.kubectl("delete", "vm", "keeps-away", "--wait=false") # nobody is at home to shut it down
+            lab.kubectl("label", "vm", self.g.name, "group-")
+            self.g.patch(affinity=None)
+
+    def halted(self):
+        with slowly(self.g):
+            self.g.patch(nodeName="node2")
+            name = self.g.copying()
+            self.g.patch(runStrategy="Halted")
+            m = self.g.ended(name)
+            expect(at(m, "status.phase") == "Cancelled", f"phase {at(m, 'status.phase')}")
+            self.g.watch(lambda v: at(v, "status.phase") == "Halted", 90, "Halted")
+        lab.wait_for(lambda: not self.g.domains() and not self.g.pods(), 60, "rid of pods and domains")
+        self.g.session.close()
+        self.g = Guest(self.g.name, "node1")
+
+    def deleted(self):
+        with slowly(self.g):
+            self.g.patch(nodeName="node2")
+            self.g.copying()
+            self.g.delete()
+        lab.wait_for(lambda: not self.g.migrations(), 30, "rid of its migrations")
+        self.g = None
+
+
+def steps():
+    return Semantics().steps()

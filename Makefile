@@ -106,7 +106,7 @@ format:
 	clang-format-14 -i $(FORMATTED)
 
 # --- set-up, lab, demo, tests
-.PHONY: deps images lab-up down demo test e2e help clean
+.PHONY: deps images lab-up down demo test test-faults e2e help clean
 deps:
 	@scripts/deps
 images: all
@@ -124,13 +124,19 @@ demo: lab-up
 	@tests/e2e/demo
 test: deps
 	@tests/run-all
+e2e: NODES = 3
 e2e: lab-up
 	@tests/e2e/run
+# everything is killed at every boundary of a move: half an hour
+test-faults: NODES = 3
+test-faults: lab-up
+	@tests/e2e/run --all-faults
 clean:
 	rm -rf build/obj build/lib build/bin build/unit build/asan build/tsan build/images
 help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
+	@echo 'make test-faults       kill every part of the system at every boundary of a move: half an hour'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
 	@echo 'make unit lint images format clean'

@@ -119,6 +119,11 @@ class Guest:
             block = content[512 * n:512 * n + 512]
             expect(block.startswith(f"record {n} ".encode()), f"record {n} is lost: the disk has {block[:20]!r}")
 
+    def booted(self, boot):
+        """It was started anew, and counts its records anew."""
+        self.session.close()
+        self.boot, self.session, self.records = boot, lab.Session(self.address), 0
+
     def delete(self):
         self.session.close()
         lab.kubectl("delete", "vm", self.name, "--timeout=120s")

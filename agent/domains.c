@@ -1,6 +1,7 @@
 /* Keeps the table of domains true: one at a time after its events, all of them now and then. */
 #include "agent/agent.h"
 #include "agent/facts.h"
+#include "agent/landing.h"
 #include "agent/nudge.h"
 #include "agent/pods.h"
 #include "agent/publish.h"
@@ -56,8 +57,11 @@ static void gone(struct agent *a, const char *uuid)
 
 static void seen(struct agent *a, virConnectPtr c, struct domain_facts *f)
 {
-        if (f->ours && f->own == OWN_RUNNING && f->meta.incoming)
+        if (f->ours && f->own == OWN_RUNNING && f->meta.incoming) {
+                landing_announce(c, f->uuid);
+                agent_poke(a, 0, "clock/%s", f->uuid);
                 clear_incoming(f, c);
+        }
         if (f->ours && f->own == OWN_ENDED && !f->meta.ended)
                 mark_ended(f, c);
         bool changed = table_put(a->table, f);

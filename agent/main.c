@@ -32,7 +32,7 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"vm", vm_work},           {"domain", domain_work}, {"addresses", addresses_work},
                 {"pod", pod_work},         {"move", move_work},     {"erase", erase_work},
                 {"domains", domains_work}, {"facts", facts_work},   {"node", node_work},
-                {"arrival", arrival_work},
+                {"arrival", arrival_work}, {"clock", clock_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "core/names.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const HEALTH[] = {"Unknown", "Healthy", "Unhealthy"};
@@ -51,4 +52,20 @@ const struct host_domain *host_domain_of(const struct host *h, const char *vm_ui
 bool host_has_cpu_model(const struct host *h, const char *model)
 {
         return strs_has(&h->cpu_models, model);
+}
+
+long version_cmp(const char *x, const char *y)
+{
+        while (*x || *y) {
+                char *xe, *ye;
+                long a = strtol(x, &xe, 10), b = strtol(y, &ye, 10);
+
+                if (a != b)
+                        return a - b;
+                if (xe == x || ye == y)
+                        break;
+                x = *xe == '.' ? xe + 1 : xe;
+                y = *ye == '.' ? ye + 1 : ye;
+        }
+        return 0;
 }

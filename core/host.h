@@ -78,5 +78,7 @@ struct host {
 const struct host_mount *host_mount_of(const struct host *h, const char *pool); /* NULL when none */
 const struct host_domain *host_domain_of(const struct host *h, const char *vm_uid);
 bool host_has_cpu_model(const struct host *h, const char *model);
+/* Compares dotted numbers: below, equal or above zero. */
+long version_cmp(const char *x, const char *y);
 
 #endif

@@ -232,7 +232,14 @@ static void storage_condition(struct plan *p, const struct rec_node *owner)
         plan_condition(p, "StorageHealthy", true, "Healthy", "");
 }
 
-static void migratable_condition(struct plan *p)
+/* QEMU before 9.0 forgets, when it emulates CPUs, to send pages that were written again. */
+static bool may_lose_writes(const struct rec_node *owner)
+{
+        return owner && owner->host && !strcmp(owner->host->virt_type, "qemu") &&
+               *owner->host->qemu_version && version_cmp(owner->host->qemu_version, "9.0") < 0;
+}
+
+static void migratable_condition(struct plan *p, const struct rec_node *owner)
 {
         for (size_t i = 0; i < p->vm->spec.ndisks; i++)
                 if (p->vm->spec.disks[i].kind == DISK_PVC) {
@@ -241,7 +248,15 @@ static void migratable_condition(struct plan *p)
                                                  p->vm->spec.disks[i].name));
                         return;
                 }
-        plan_condition(p, "LiveMigratable", true, "Migratable", "");
+        if (may_lose_writes(owner))
+                plan_condition(
+                        p, "LiveMigratable", true, "EmulatedCPU",
+                        plan_text(p,
+                                  "%s emulates CPUs with QEMU %s: before 9.0 a live migration "
+                                  "may lose what the guest writes meanwhile; use KVM or QEMU 9",
+                                  owner->name, owner->host->qemu_version));
+        else
+                plan_condition(p, "LiveMigratable", true, "Migratable", "");
 }
 
 static void conditions(struct plan *p, const struct rec_node *owner, const struct host_domain *d)
@@ -261,7 +276,7 @@ static void conditions(struct plan *p, const struct rec_node *owner, const struc
                               : "spec.cpu or spec.memory differs from what runs; it takes effect "
                                 "at the next restart");
         storage_condition(p, owner);
-        migratable_condition(p);
+        migratable_condition(p, owner);
 }
 
 /*

@@ -158,23 +158,6 @@ static bool virt_type(struct check *c)
                       c->source->host->virt_type, c->target->name, c->target->host->virt_type);
 }
 
-/* Compares dotted numbers: below, equal or above zero. */
-static long version_cmp(const char *x, const char *y)
-{
-        while (*x || *y) {
-                char *xe, *ye;
-                long a = strtol(x, &xe, 10), b = strtol(y, &ye, 10);
-
-                if (a != b)
-                        return a - b;
-                if (xe == x || ye == y)
-                        break;
-                x = *xe == '.' ? xe + 1 : xe;
-                y = *ye == '.' ? ye + 1 : ye;
-        }
-        return 0;
-}
-
 static bool qemu(struct check *c)
 {
         const char *from = c->source->host->qemu_version, *to = c->target->host->qemu_version;

@@ -806,6 +806,24 @@ static void test_unsatisfiable_names_each_node(void **state)
         assert_int_equal(w.vm.status.phase, VM_RUNNING);
 }
 
+static void test_emulated_guests_are_warned_of(void **state)
+{
+        (void)state;
+        running();
+        const struct condition *c = condition_get(&w.vm.status.conditions, "LiveMigratable");
+        assert_string_equal(c->reason, "EmulatedCPU"); /* QEMU 7.2, no KVM */
+        assert_string_equal(c->status, "True");
+        w.hosts[0].qemu_version = "9.0.1";
+        play();
+        assert_string_equal(condition_get(&w.vm.status.conditions, "LiveMigratable")->reason,
+                            "Migratable");
+        w.hosts[0].qemu_version = "7.2.0";
+        w.hosts[0].virt_type = "kvm";
+        play();
+        assert_string_equal(condition_get(&w.vm.status.conditions, "LiveMigratable")->reason,
+                            "Migratable");
+}
+
 static void test_preflight_refuses(void **state)
 {
         (void)state;
@@ -931,6 +949,7 @@ int main(void)
                 T(test_deleted_vm_waits_for_its_journals),
                 T(test_unschedulable_stays),
                 T(test_unsatisfiable_names_each_node),
+                T(test_emulated_guests_are_warned_of),
                 T(test_preflight_refuses),
                 T(test_permit_is_waited_for),
                 T(test_resized_vm_moves_with_its_running_shape),

@@ -111,7 +111,9 @@ def kill_qemu(node):
 
 
 def kill_apiserver(g):
-    os.kill(int((lab.LAB / "control-plane" / "kube-apiserver.pid").read_text()), signal.SIGKILL)
+    pid = int((lab.LAB / "control-plane" / "kube-apiserver.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    lab.wait_for(lambda: not _command(pid), 30, "dead")
     lab.run(lab.ROOT / "tests" / "cluster" / "up", timeout=300)
 
 

@@ -1,0 +1,213 @@
+/* Each rule of the preflight: a pair of hosts that passes, and the one thing that makes it refuse.
+ */
+#include "core/placement.h"
+#include "core/preflight.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct scene {
+        struct vm vm;
+        struct vm_disk disk;
+        struct vm_network network;
+        struct host hosts[2];
+        struct host_mount mounts[2];
+        struct condition ready[2];
+        struct node nodes[2];
+        struct kv labels[2][4];
+        struct rec_node rec[2];
+        const char *bridges[1], *models[1];
+} s;
+
+static void make(int i)
+{
+        static const char *const NAMES[] = {"here", "there"};
+        struct host *h = &s.hosts[i];
+
+        s.ready[i] = (struct condition){"Ready", "True", "", "", 0};
+        s.mounts[i] = (struct host_mount){.pool = "default",
+                                          .path = "/p",
+                                          .reason = "",
+                                          .identity = "nonce",
+                                          .health = MOUNT_HEALTHY,
+                                          .lock_arbitration = true};
+        *h = (struct host){.meta.name = NAMES[i]};
+        h->capacity.memory = (int64_t)8 << 30;
+        h->qemu_version = "8.2.1";
+        h->virt_type = "kvm";
+        h->migration_address = "10.0.0.1";
+        h->libvirt_uri = "qemu+tls://x/system";
+        h->bridges = (struct strs){s.bridges, 1};
+        h->cpu_models = (struct strs){s.models, 1};
+        h->mounts = &s.mounts[i];
+        h->nmounts = 1;
+        h->conditions = (struct conditions){&s.ready[i], 1};
+        s.labels[i][0] = (struct kv){DROVER_HYPERVISOR_LABEL, "true"};
+        s.labels[i][1] = (struct kv){DROVER_POOL_LABEL_PREFIX "default", "true"};
+        s.labels[i][2] = (struct kv){"cpu-model.drover.dev/EPYC", "true"};
+        s.labels[i][3] = (struct kv){"zone", "a"};
+        s.nodes[i] = (struct node){.meta.name = NAMES[i]};
+        s.nodes[i].meta.labels = (struct kvs){s.labels[i], 4};
+        s.rec[i] = (struct rec_node){NAMES[i], &s.nodes[i], h, true};
+}
+
+static int setup(void **state)
+{
+        (void)state;
+        s = (struct scene){.bridges = {"br0"}, .models = {"EPYC"}};
+        make(0);
+        make(1);
+        s.disk = (struct vm_disk){
+                .name = "root", .kind = DISK_BLANK, .image = "", .claim = "", .pool = "default"};
+        s.network = (struct vm_network){"lan", "br0", "", "virtio"};
+        s.vm.meta.name = "web";
+        s.vm.spec.disks = &s.disk;
+        s.vm.spec.ndisks = 1;
+        s.vm.spec.networks = &s.network;
+        s.vm.spec.nnetworks = 1;
+        s.vm.spec.placement.node_name = "";
+        s.vm.status.has_running = true;
+        s.vm.status.running = (struct vm_shape){1, "EPYC", (int64_t)1 << 30, ""};
+        return 0;
+}
+
+static void refuses(enum preflight_rule want, bool passes_by_itself, const char *says)
+{
+        char message[PREFLIGHT_MESSAGE_MAX];
+        bool transient;
+        enum preflight_rule got = preflight(&s.vm, &s.rec[0], &s.rec[1], &transient, message);
+
+        if (got != want || !strstr(message, says))
+                fail_msg("rule %d (want %d): %s", (int)got, (int)want, message);
+        assert_int_equal(transient, passes_by_itself);
+        setup(NULL);
+}
+
+static void a_good_pair_passes(void **state)
+{
+        char message[PREFLIGHT_MESSAGE_MAX];
+        bool transient;
+
+        (void)state;
+        assert_int_equal(preflight(&s.vm, &s.rec[0], &s.rec[1], &transient, message), PREFLIGHT_OK);
+        assert_string_equal(message, "");
+}
+
+static void hosts_must_speak(void **state)
+{
+        (void)state;
+        s.rec[0].alive = false;
+        refuses(PREFLIGHT_SOURCE_SILENT, true, "here");
+        s.rec[0].host = NULL;
+        refuses(PREFLIGHT_SOURCE_SILENT, true, "here");
+        s.rec[1].alive = false;
+        refuses(PREFLIGHT_TARGET_SILENT, true, "there");
+        s.ready[1].status = "False";
+        s.ready[1].message = "libvirtd closed the connection";
+        refuses(PREFLIGHT_TARGET_NOT_READY, true, "libvirtd closed");
+        s.hosts[1].migration_address = "";
+        refuses(PREFLIGHT_NO_ADDRESS, true, "there");
+        s.hosts[1].libvirt_uri = "";
+        refuses(PREFLIGHT_NO_ADDRESS, true, "there");
+        s.hosts[0].resolve_ms = PREFLIGHT_RESOLVE_MS;
+        refuses(PREFLIGHT_NAMES_SLOW, false, "here: looking up a node's name takes 50 ms");
+        s.hosts[1].resolve_ms = 4000;
+        refuses(PREFLIGHT_NAMES_SLOW, false, "there: looking up a node's name takes 4000 ms");
+}
+
+static void the_machine_must_fit(void **state)
+{
+        (void)state;
+        s.hosts[1].cpu_models.n = 0;
+        refuses(PREFLIGHT_CPU_MODEL, false, "EPYC");
+        s.network.bridge = "br-lan";
+        refuses(PREFLIGHT_BRIDGE, false, "br-lan");
+        s.hosts[1].used.memory = ((int64_t)7 << 30) + 1;
+        refuses(PREFLIGHT_MEMORY, false, "1023 MiB");
+        s.hosts[1].virt_type = "qemu";
+        refuses(PREFLIGHT_VIRT_TYPE, false, "kvm");
+        s.hosts[1].qemu_version = "8.2.0";
+        refuses(PREFLIGHT_QEMU_OLDER, false, "8.2.0 is older than 8.2.1");
+        s.hosts[0].qemu_version = "10.0.0";
+        s.hosts[1].qemu_version = "9.2.4";
+        refuses(PREFLIGHT_QEMU_OLDER, false, "9.2.4");
+}
+
+static void storage_must_be_the_same(void **state)
+{
+        (void)state;
+        s.hosts[1].nmounts = 0;
+        refuses(PREFLIGHT_POOL_MISSING, false, "default");
+        s.mounts[1].health = MOUNT_UNHEALTHY;
+        s.mounts[1].reason = "no answer within 3000 ms";
+        refuses(PREFLIGHT_POOL_UNHEALTHY, true, "there: storage pool default at /p is unhealthy");
+        s.mounts[0].health = MOUNT_UNKNOWN;
+        refuses(PREFLIGHT_POOL_UNHEALTHY, true, "here");
+        s.mounts[1].identity = "another";
+        refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
+        s.mounts[0].identity = s.mounts[1].identity = "";
+        refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
+        s.disk.kind = DISK_PVC;
+        refuses(PREFLIGHT_LOCAL_DISK, false, "PersistentVolumeClaim");
+        s.vm.spec.migration.handover = HANDOVER_FAST;
+        s.mounts[1].lock_arbitration = false;
+        refuses(PREFLIGHT_FAST_UNPROVEN, false, "lock arbitration");
+}
+
+static void the_placement_must_allow_it(void **state)
+{
+        (void)state;
+        s.vm.spec.placement.node_name = "here";
+        refuses(PREFLIGHT_PLACEMENT, false, "there");
+        s.rec[1].node = NULL;
+        refuses(PREFLIGHT_PLACEMENT, false, "no such Node");
+}
+
+/* Those that the placement allows first; the source is no candidate; a bound on their number. */
+static void all_candidates(void **state)
+{
+        static struct rec_node many[40];
+        static char names[40][8];
+        struct arena *a = arena_new(1 << 20);
+        size_t n, more;
+
+        (void)state;
+        s.vm.spec.placement.node_name = "n39";
+        for (int i = 0; i < 40; i++) {
+                many[i] = s.rec[1];
+                snprintf(names[i], sizeof(names[i]), "n%02d", i);
+                many[i].name = names[i];
+                struct node *node = arena_alloc(a, sizeof(*node));
+                *node = s.nodes[1];
+                node->meta.name = names[i];
+                many[i].node = node;
+        }
+        many[7] = s.rec[0];
+        struct verdict *v = preflight_all(a, &s.vm, &s.rec[0], many, 40, &n, &more);
+        assert_non_null(v);
+        assert_int_equal(n, PREFLIGHT_VERDICTS_MAX);
+        assert_int_equal(n + more, 39);
+        assert_string_equal(v[0].node, "n39");
+        assert_int_equal(v[0].rule, PREFLIGHT_OK);
+        for (size_t i = 1; i < n; i++) {
+                assert_int_equal(v[i].rule, PREFLIGHT_PLACEMENT);
+                assert_string_not_equal(v[i].node, "here");
+        }
+        arena_free(a);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup(f, setup)
+        const struct CMUnitTest tests[] = {
+                T(a_good_pair_passes),          T(hosts_must_speak),
+                T(the_machine_must_fit),        T(storage_must_be_the_same),
+                T(the_placement_must_allow_it), T(all_candidates),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

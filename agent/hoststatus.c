@@ -60,6 +60,7 @@ static int build_mounts(const struct host_sources *s, struct arena *a, struct ho
                         .latency_us = v->latency_us ? publish_round_latency(v->latency_us) : 0,
                         .free_bytes = publish_round_bytes(v->free_bytes),
                         .free_inodes = publish_round_count(v->free_inodes),
+                        .lock_arbitration = v->locked,
                 };
         }
         return 0;

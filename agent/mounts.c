@@ -1,6 +1,7 @@
 #include "agent/mounts.h"
 
 #include "agent/child.h"
+#include "agent/locks.h"
 #include "agent/mountinfo.h"
 #include "agent/proc.h"
 #include "agent/sync.h"
@@ -19,6 +20,7 @@ struct prober {
         pthread_t thread;
         struct child child; /* the one that is stuck */
         bool stuck;
+        struct lock_holder holder;
         struct health health;
         char expected[40]; /* identity since it became healthy, "" while it is not */
         char device[32];
@@ -165,7 +167,7 @@ static void take_in(struct prober *p, enum probe_result r, struct mount_view *v,
         else if (v->health == MOUNT_UNHEALTHY)
                 snprintf(v->reason, sizeof(v->reason), "%s", why);
         pthread_mutex_lock(&m->lock);
-        changed |= strcmp(p->view.identity, v->identity) != 0 ||
+        changed |= strcmp(p->view.identity, v->identity) != 0 || p->view.locked != v->locked ||
                    strcmp(p->view.source, v->source) != 0 || strcmp(p->view.reason, v->reason) != 0;
         p->view = *v;
         pthread_mutex_unlock(&m->lock);
@@ -194,11 +196,14 @@ static void *probe_pool(void *arg)
 
         do {
                 enum probe_result r = probe_once(p, &v, why);
+                v.locked = r == PROBE_OK &&
+                           lock_hold(&p->holder, p->pool->path, p->owner->config->node);
                 take_in(p, r, &v, why);
                 (void)child_reap();
         } while (sleep_until_next(p));
         if (p->stuck)
                 child_free(&p->child);
+        lock_release(&p->holder);
         return NULL;
 }
 

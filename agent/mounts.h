@@ -17,6 +17,7 @@ struct mount_view {
         char reason[256]; /* a sentence when not healthy */
         char identity[40];
         int64_t latency_us, free_bytes, free_inodes;
+        bool locked; /* this node holds its lock here: see locks.h */
 };
 
 struct mounts;

@@ -529,7 +529,10 @@ void move_run(struct move *m)
         else if (m->proven && !m->resumed)
                 settle(m, &e);
         else
-                finish(m, TRANSFER_DONE, "");
+                finish(m, TRANSFER_DONE,
+                       m->proven
+                               ? ""
+                               : "the guest runs on the target, by libvirt's own handover (Fast)");
         pthread_join(reporter, NULL);
         clear_target(m);
 }

@@ -2,6 +2,7 @@
  * way. */
 #include "agent/disks.h"
 #include "agent/domain.h"
+#include "agent/locks.h"
 #include "agent/move.h"
 #include "api/codec.h"
 #include "base/log.h"
@@ -39,6 +40,21 @@ static int prove_shared(struct move *m, const struct host *target, const char *p
                 pool, m->mig->status.target);
 }
 
+/* Tried out: the lock that the target's agent holds in the pool is refused to us. */
+static bool locks_arbitrate(struct move *m, const struct host *target, const char *pool)
+{
+        const struct agent_pool *p = agent_pool_of(&m->a->config, pool);
+        struct err e;
+
+        if (!p || !host_mount_of(target, pool)->lock_arbitration)
+                return false;
+        if (!lock_refused(p->path, m->mig->status.target, m->a->config.probe_deadline_ms, &e))
+                return true;
+        log_err(&e, "no proof that storage locks arbitrate: the proven handover is used",
+                "migration", m->key, "pool", pool, NULL);
+        return false;
+}
+
 /* Fast is by consent, and only where locks are known to keep two instances apart. */
 static bool fast_allowed(struct move *m, const struct host *target, const char *const *pools,
                          size_t n)
@@ -46,7 +62,7 @@ static bool fast_allowed(struct move *m, const struct host *target, const char *
         if (m->mig->status.handover != HANDOVER_FAST)
                 return false;
         for (size_t i = 0; i < n; i++)
-                if (!host_mount_of(target, pools[i])->lock_arbitration)
+                if (!locks_arbitrate(m, target, pools[i]))
                         return false;
         return n > 0;
 }

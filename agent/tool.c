@@ -1,5 +1,7 @@
 #include "agent/tool.h"
 
+#include "agent/locks.h"
+
 #include "base/mono.h"
 
 #include <dirent.h>
@@ -336,7 +338,9 @@ int agent_tool(int argc, char **argv)
                      {"blank", 2, blank},
                      {"clone", 3, clone_image},
                      {"seed", 2, seed},
-                     {"remove", 1, remove_folder}};
+                     {"remove", 1, remove_folder},
+                     {"hold", 2, lock_tool_hold},
+                     {"refused", 2, lock_tool_refused}};
 
         setvbuf(stdout, NULL, _IOLBF, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* what nobody waits for has no business on the pool */
@@ -345,6 +349,6 @@ int agent_tool(int argc, char **argv)
                         return VERBS[i].run(argv + 1);
         printf("tool probe POOL NODE | blank FILE SIZE | clone FILE SIZE IMAGE | seed FILE FOLDER "
                "| "
-               "remove FOLDER\n");
+               "remove FOLDER | hold POOL NODE | refused POOL NODE\n");
         return 2;
 }

@@ -16,8 +16,7 @@ struct host_mount {
         const char
                 *identity; /* nonce of the pool's directory: equal on nodes that see the same one */
         int64_t latency_us, free_bytes, free_inodes;
-        bool lock_arbitration; /* proved with the other nodes of the pool (OFD lock refused across
-                                  nodes) */
+        bool lock_arbitration; /* the node holds its lock here, to be tried by others */
 };
 
 enum domain_state {

@@ -38,6 +38,7 @@ class Semantics:
             ("resized while copying", self.resized),
             ("a user's own migration", self.users_own),
             ("a user's migration is deleted while copying", self.users_deleted),
+            ("handover Fast, by consent", self.fast),
             ("required anti-affinity between VMs", self.anti_affinity),
             ("halted while copying", self.halted),
             ("deleted while copying", self.deleted),
@@ -191,6 +192,17 @@ class Semantics:
             self.g.copying()
             lab.kubectl("delete", "virtualmachinemigration", "called-off", "--timeout=60s")
         self.g.on("node1")
+
+    def fast(self):
+        """The locks of the pool are tried out between the two nodes before libvirt's own handover is used."""
+        for node in ("node1", "node2"):
+            lab.watch("vmhost", node, lambda h: all(m.get("lockArbitration") for m in at(h, "status.mounts", [])), 30,
+                      "holding its lock", namespace="")
+        self.g.patch(nodeName="node2", migration={"handover": "Fast"})
+        self.g.on("node2")
+        m = self.g.migrations()[-1]
+        self.g.patch(migration={"handover": "Proven"})
+        expect("Fast" in at(m, "status.transfer.message", ""), f"the transfer says {at(m, 'status.transfer.message')!r}")
 
     def anti_affinity(self):
         """Another VM is on node2 and no two of the group may share a node: only node3 is left."""

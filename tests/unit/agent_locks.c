@@ -1,0 +1,108 @@
+#include "agent/locks.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static char pool[] = "/tmp/agent_locks.XXXXXX";
+static char node[] = "node7";
+
+static int setup(void **state)
+{
+        char path[100];
+
+        (void)state;
+        if (!mkdtemp(pool))
+                return -1;
+        snprintf(path, sizeof(path), "%s/.drover", pool);
+        return mkdir(path, 0700);
+}
+
+static int teardown(void **state)
+{
+        char path[100];
+
+        (void)state;
+        snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
+        unlink(path);
+        snprintf(path, sizeof(path), "%s/.drover", pool);
+        rmdir(path);
+        return rmdir(pool);
+}
+
+/* A process that holds the lock; returns once it does. */
+static pid_t hold(void)
+{
+        char *argv[] = {pool, node}, text[16] = "";
+        int out[2];
+
+        assert_int_equal(pipe(out), 0);
+        fflush(stdout); /* or the child writes it once more */
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (!pid) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                dup2(out[1], STDOUT_FILENO);
+                close(out[0]);
+                close(out[1]);
+                _exit(lock_tool_hold(argv));
+        }
+        close(out[1]);
+        assert_true(read(out[0], text, sizeof(text) - 1) > 0);
+        close(out[0]);
+        assert_string_equal(text, "held\n");
+        return pid;
+}
+
+static void end(pid_t pid)
+{
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void refused_while_another_holds_it(void **state)
+{
+        char *argv[] = {pool, node}, *stranger[] = {pool, (char[]){"node8"}};
+
+        (void)state;
+        assert_int_equal(lock_tool_refused(argv), 1); /* nobody has ever held it */
+        pid_t pid = hold();
+        assert_int_equal(lock_tool_refused(argv), 0);
+        assert_int_equal(lock_tool_refused(stranger), 1);
+        end(pid);
+        assert_int_equal(lock_tool_refused(argv), 1);
+}
+
+static void held_by_one_only(void **state)
+{
+        char *argv[] = {pool, node};
+
+        (void)state;
+        pid_t pid = hold();
+        assert_int_equal(lock_tool_hold(argv), 1); /* returns: it would wait for ever otherwise */
+        end(pid);
+        pid = hold();
+        end(pid);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(refused_while_another_holds_it),
+                cmocka_unit_test(held_by_one_only),
+        };
+
+        return cmocka_run_group_tests(tests, setup, teardown);
+}

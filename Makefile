@@ -106,7 +106,7 @@ format:
 	clang-format-14 -i $(FORMATTED)
 
 # --- set-up, lab, demo, tests
-.PHONY: deps images lab-up down demo test test-faults e2e help clean
+.PHONY: deps images lab-up down demo test test-faults e2e bench-migration help clean
 deps:
 	@scripts/deps
 images: all
@@ -127,16 +127,20 @@ test: deps
 e2e: NODES = 3
 e2e: lab-up
 	@tests/e2e/run
-# everything is killed at every boundary of a move: half an hour
+# everything is killed and cut off at every boundary of a move: three quarters of an hour; with SEED=s, half of it
 test-faults: NODES = 3
 test-faults: lab-up
-	@tests/e2e/run --all-faults
+	@tests/e2e/run --faults $(SEED)
+# moves by Drover against bare libvirt's, in pairs: half an hour
+bench-migration: lab-up
+	@tests/bench/migration
 clean:
 	rm -rf build/obj build/lib build/bin build/unit build/asan build/tsan build/images
 help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
-	@echo 'make test-faults       kill every part of the system at every boundary of a move: half an hour'
+	@echo 'make test-faults       kill and cut off everything at every boundary of a move: 45 minutes'
+	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
 	@echo 'make unit lint images format clean'

@@ -111,8 +111,7 @@ static void mounts_changed(void *ctx)
 
         if (!a->started)
                 return;
-        publish_soon(a->publisher);
-        agent_poke(a, 0, "node");
+        publish_health(a->publisher);
         kube_store_each(a->vms, poke_vm, a); /* some may have waited for their pool */
 }
 

@@ -14,10 +14,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COALESCE_MS  20  /* changes this close together go into one write */
-#define RETRY_MIN_MS 500 /* after a failed write, doubled up to the maximum */
-#define RETRY_MAX_MS 10000
-#define STATUS_MAX   ((size_t)8 << 20)
+#define COALESCE_MS   20  /* changes this close together go into one write */
+#define RETRY_MIN_MS  500 /* after a failed write, doubled up to the maximum */
+#define RETRY_MAX_MS  10000
+#define STATUS_MAX    ((size_t)8 << 20)
+#define NODE_AFTER_MS 500 /* for the watches of those who read the host to have told them */
 
 struct publisher {
         struct agent *a;
@@ -26,6 +27,7 @@ struct publisher {
         pthread_mutex_t lock;
         pthread_cond_t wake;
         bool dirty, stopping;
+        bool health_news; /* not yet told on the Node */
         char libvirt_why[256];
         char address[64];
         struct host *facts;
@@ -46,6 +48,14 @@ void publish_soon(struct publisher *p)
         p->dirty = true;
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
+}
+
+void publish_health(struct publisher *p)
+{
+        pthread_mutex_lock(&p->lock);
+        p->health_news = true;
+        pthread_mutex_unlock(&p->lock);
+        publish_soon(p);
 }
 
 void publish_facts(struct publisher *p, struct host *facts)
@@ -243,6 +253,18 @@ static bool pause_for(struct publisher *p, int64_t ms)
         return go_on;
 }
 
+/* The scheduler that the Node's condition wakes asks the extender at once, who must know by then.
+ */
+static void tell_the_node(struct publisher *p)
+{
+        pthread_mutex_lock(&p->lock);
+        bool news = p->health_news;
+        p->health_news = false;
+        pthread_mutex_unlock(&p->lock);
+        if (news)
+                agent_poke(p->a, NODE_AFTER_MS, "node");
+}
+
 static void *write_loop(void *arg)
 {
         struct publisher *p = arg;
@@ -251,6 +273,7 @@ static void *write_loop(void *arg)
         while (wait_dirty(p)) {
                 struct err e;
                 if (!publish(p, &e)) {
+                        tell_the_node(p);
                         retry = RETRY_MIN_MS;
                         continue;
                 }

@@ -16,6 +16,8 @@ must_check int publish_start(struct agent *a, struct publisher **out, struct err
 void publish_stop(struct publisher *p);
 /* Something may have changed. Quick, from any thread; p may be NULL. */
 void publish_soon(struct publisher *p);
+/* A mount's health has changed: publishes it, and then writes the Node's condition. */
+void publish_health(struct publisher *p);
 /* Takes over facts read anew. */
 void publish_facts(struct publisher *p, struct host *facts);
 /* Copies the CPU models of the facts. -ENOMEM. */

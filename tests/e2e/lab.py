@@ -66,6 +66,11 @@ def apply(obj, *args):
     return run(KUBECTL, "apply", "-f", "-", *args, stdin=text)
 
 
+def guest_image():
+    """The VirtualMachineImage of the demo, without its VM."""
+    apply((ROOT / "examples" / "demo.yaml").read_text().split("---")[0])
+
+
 def patch(kind, name, body, *args):
     return kubectl("patch", kind, name, "--type", "merge", "-p", json.dumps(body), *args)
 

@@ -39,6 +39,7 @@ class Semantics:
             ("a user's own migration", self.users_own),
             ("a user's migration is deleted while copying", self.users_deleted),
             ("handover Fast, by consent", self.fast),
+            ("the guest's clock is set after a move", self.clock),
             ("required anti-affinity between VMs", self.anti_affinity),
             ("halted while copying", self.halted),
             ("deleted while copying", self.deleted),
@@ -203,6 +204,19 @@ class Semantics:
         m = self.g.migrations()[-1]
         self.g.patch(migration={"handover": "Proven"})
         expect("Fast" in at(m, "status.transfer.message", ""), f"the transfer says {at(m, 'status.transfer.message')!r}")
+
+    def clock(self):
+        """An hour behind before the move, right soon after it."""
+        domain = f"default_{self.g.name}"
+
+        def wrong_by():
+            said = lab.node_exec(self.g.node(), "virsh", "-q", "domtime", domain)
+            return abs(int(said.split(":")[1]) - time.time())
+        lab.node_exec("node1", "virsh", "-q", "domtime", domain, "--time", str(int(time.time()) - 3600))
+        expect(wrong_by() > 3000, "the guest's clock could not be put back an hour")
+        self.g.patch(nodeName="node2")
+        self.g.on("node2")
+        lab.wait_for(lambda: wrong_by() < 5, 20, "given the right time")
 
     def anti_affinity(self):
         """Another VM is on node2 and no two of the group may share a node: only node3 is left."""

@@ -125,7 +125,7 @@ static void resumed(struct move *m)
         t->ended_us = wall_us();
         if (m->paused.ns)
                 t->downtime_ms = mono_ms_between(m->paused, now);
-        move_say(m, "the guest runs on %s", m->mig->status.target);
+        move_say(m, "the guest runs on %s%s", m->mig->status.target, m->remark);
         m->resumed = true;
         pthread_cond_broadcast(&m->wake);
         pthread_mutex_unlock(&m->lock);

@@ -50,6 +50,7 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
         if (m->transfer.state == TRANSFER_NONE)
                 m->transfer.state = TRANSFER_RUNNING;
         m->transfer.message = m->message;
+        m->remark = "";
         if (!m->transfer.started_us)
                 m->transfer.started_us = wall_us();
         *out = m;
@@ -513,6 +514,20 @@ static void settle(struct move *m, const struct err *why)
                 finish(m, TRANSFER_LOST, "neither node can say where the guest is");
 }
 
+/* The target ran before the source was dead: libvirt knows for how long neither did. */
+static void finish_fast(struct move *m)
+{
+        int64_t downtime_ms = progress_downtime(m);
+        char text[300];
+
+        pthread_mutex_lock(&m->lock);
+        m->transfer.downtime_ms = downtime_ms;
+        snprintf(text, sizeof(text), "the guest runs on %s, by libvirt's own handover (Fast)%s",
+                 m->mig->status.target, m->remark);
+        pthread_mutex_unlock(&m->lock);
+        finish(m, TRANSFER_DONE, text);
+}
+
 void move_run(struct move *m)
 {
         pthread_t reporter;
@@ -526,13 +541,12 @@ void move_run(struct move *m)
                 m->key, "vm", m->vm->meta.name, "target", m->mig->status.target, NULL);
         if (m->rejoin || copy(m, &e))
                 settle(m, &e);
-        else if (m->proven && !m->resumed)
+        else if (!m->proven)
+                finish_fast(m);
+        else if (!m->resumed)
                 settle(m, &e);
         else
-                finish(m, TRANSFER_DONE,
-                       m->proven
-                               ? ""
-                               : "the guest runs on the target, by libvirt's own handover (Fast)");
+                finish(m, TRANSFER_DONE, "");
         pthread_join(reporter, NULL);
         clear_target(m);
 }

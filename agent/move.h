@@ -45,6 +45,7 @@ struct move {
         bool copied;            /* libvirt's call has returned */
         struct transfer transfer;
         char message[512];         /* backs transfer.message */
+        const char *remark;        /* on how the copy ended, for the last message; "" for none */
         struct mono paused, began; /* paused.ns 0: not yet */
         int iteration;
 };
@@ -93,6 +94,9 @@ void handover_wake(struct move *m);
 
 /* --- progress.c, report.c: threads, until move.finished */
 void *progress_run(void *move);
+/* How long libvirt says that the guest stood still in a copy that is over, by the target; 0:
+ * unknown. */
+int64_t progress_downtime(struct move *m);
 void *report_run(void *move);
 /* Writes transfer; with rv (may be NULL) as a compare-and-swap. */
 must_check int report_write(struct kube_client *kube, const struct migration *m, const char *rv,

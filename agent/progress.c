@@ -58,6 +58,20 @@ static int64_t read_job(struct move *m, virDomainPtr dom)
         return pass;
 }
 
+int64_t progress_downtime(struct move *m)
+{
+        autodomain virDomainPtr dom = virDomainLookupByUUIDString(m->peer, m->uuid);
+        virTypedParameterPtr p = NULL;
+        int n = 0, type;
+        int64_t ms = 0;
+
+        if (dom && !virDomainGetJobStats(dom, &type, &p, &n, VIR_DOMAIN_JOB_STATS_COMPLETED))
+                ms = figure(p, n, VIR_DOMAIN_JOB_DOWNTIME);
+        virResetLastError();
+        virTypedParamsFree(p, n);
+        return ms;
+}
+
 /* Until the next look, a wish to cancel, or the end; false for the end. */
 static bool wait_next(struct move *m, bool aborted)
 {
@@ -77,12 +91,13 @@ static int64_t memory_of(const struct vm *vm)
         return vm->status.has_running ? vm->status.running.memory : vm->spec.shape.memory;
 }
 
-/* The message of a transfer under way. */
-static void tell(struct move *m, const char *text)
+/* The message of a transfer under way, and what will be said of it when it has ended. */
+static void tell(struct move *m, const char *text, const char *remark)
 {
         pthread_mutex_lock(&m->lock);
         if (m->transfer.state == TRANSFER_RUNNING)
                 move_say(m, "%s", text);
+        m->remark = remark;
         pthread_mutex_unlock(&m->lock);
         log_msg(LOG_WARN, text, "migration", m->key, NULL);
 }
@@ -142,14 +157,18 @@ static void carry_out(struct move *m, virDomainPtr dom, struct control *c)
                 if (!pause_guest(m, dom))
                         return;
                 c->widest = true;
-                tell(m, "not complete within the time allowed: the guest stands still until the "
-                        "rest is sent (onTimeout: Pause)");
+                tell(m,
+                     "not complete within the time allowed: the guest stands still until the "
+                     "rest is sent (onTimeout: Pause)",
+                     "; it stood still until the rest was sent (onTimeout: Pause)");
                 break;
         case CONVERGE_POST_COPY:
                 if (!tried(m, virDomainMigrateStartPostCopy(dom, 0), "post-copy"))
                         return;
-                tell(m, "the guest writes memory as fast as it is sent: it runs on the target, "
-                        "which fetches the rest (postCopy)");
+                tell(m,
+                     "the guest writes memory as fast as it is sent: it runs on the target, "
+                     "which fetches the rest (postCopy)",
+                     "; it ran there while the rest was fetched (postCopy)");
                 break;
         }
         c->wish = CONVERGE_GO_ON;

@@ -8,7 +8,7 @@ import time
 import lab
 from lab import at, condition, expect
 
-RECORD_PORT = 7002
+RECORD_PORT, LOAD_PORT = 7002, 7003
 
 
 def spec(name, **fields):
@@ -27,6 +27,13 @@ def nodes():
 def pinned(node):
     """The placement that requires that node."""
     return {"nodeName": node}
+
+
+def load(address, words):
+    """tests/lab/guest-load.c in the guest."""
+    with socket.create_connection((address, LOAD_PORT), timeout=300) as s:
+        s.sendall(f"{words}\n".encode())
+        expect(s.makefile().readline().strip() == "ok", f"the guest did not {words}")
 
 
 class Guest:

@@ -39,6 +39,7 @@ class Semantics:
             ("a user's own migration", self.users_own),
             ("a user's migration is deleted while copying", self.users_deleted),
             ("handover Fast, by consent", self.fast),
+            ("post-copy, by consent", self.post_copy),
             ("the guest's clock is set after a move", self.clock),
             ("required anti-affinity between VMs", self.anti_affinity),
             ("halted while copying", self.halted),
@@ -204,6 +205,22 @@ class Semantics:
         m = self.g.migrations()[-1]
         self.g.patch(migration={"handover": "Proven"})
         expect("Fast" in at(m, "status.transfer.message", ""), f"the transfer says {at(m, 'status.transfer.message')!r}")
+
+    def post_copy(self):
+        """It writes more than is sent, so that the copy cannot end otherwise."""
+        restless = Guest("restless", "node1", memory={"guest": "512Mi"},
+                         migration={"bandwidthMiBps": 60, "autoConverge": False, "handover": "Fast", "postCopy": True})
+        guest.load(restless.address, "dirty 200 100")
+        restless.record()
+        restless.patch(nodeName="node2")
+        m = restless.ended(restless.copying())
+        expect(at(m, "status.phase") == "Succeeded" and "postCopy" in at(m, "status.transfer.message", ""),
+               f"{at(m, 'status.phase')}: {at(m, 'status.transfer.message')}")
+        restless.on("node2")
+        restless.record()
+        restless.records_are_on_disk()
+        restless.delete()
+        return [f"{at(m, 'status.transfer.message')}; paused {at(m, 'status.transfer.downtimeMs')} ms"]
 
     def clock(self):
         """An hour behind before the move, right soon after it."""

@@ -16,6 +16,7 @@
 #define ADDRESSES_MS  15000
 #define NO_ADDRESS_MS 2000 /* while a running guest has none */
 #define NOT_CONNECTED 2000
+#define CLOCK_MS      1000 /* after a landing: a guest that has just come has better things to do */
 
 /* First run after a migration: the mark of an incoming guest comes off. */
 static void clear_incoming(struct domain_facts *f, virConnectPtr c)
@@ -59,7 +60,7 @@ static void seen(struct agent *a, virConnectPtr c, struct domain_facts *f)
 {
         if (f->ours && f->own == OWN_RUNNING && f->meta.incoming) {
                 landing_announce(c, f->uuid);
-                agent_poke(a, 0, "clock/%s", f->uuid);
+                agent_poke(a, CLOCK_MS, "clock/%s", f->uuid);
                 clear_incoming(f, c);
         }
         if (f->ours && f->own == OWN_ENDED && !f->meta.ended)

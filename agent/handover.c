@@ -14,8 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PEER_OPEN_MS    3000
-#define DEATH_POLL_MS   1
+#define PEER_OPEN_MS  3000
+#define DEATH_POLL_MS 1
+#define COMPLETE_LOOK_MS                                                                           \
+        10 /* between looks at the target in the pause, until it holds the whole guest */
 #define TARGET_LOOK_MS  200   /* between look-ups of the target's domain until it exists */
 #define RESUME_MS       60000 /* how long locks or the network may stand in the way */
 #define RESUME_PAUSE_MS 10    /* between attempts */
@@ -59,6 +61,7 @@ static bool job_agrees(virDomainPtr dom)
 struct arrival {
         virDomainPtr dom; /* NULL: not found yet */
         enum { STRANGER, SENT, RESUMED } origin;
+        bool complete; /* seen to hold the whole guest, paused: that does not change by itself */
 };
 
 static void forget(struct arrival *t)
@@ -166,8 +169,11 @@ static bool attempt(struct move *m, struct arrival *t, bool current, enum handed
 {
         enum target seen = TARGET_UNSEEN;
 
-        if (m->peer)
+        if (t->complete) /* one try without another look */
+                seen = TARGET_COMPLETE;
+        else if (m->peer)
                 seen = look(m, t, e);
+        t->complete = false;
         switch (seen) {
         case TARGET_COMPLETE:
                 if (!current) {
@@ -256,6 +262,22 @@ static bool wait_calmly(struct move *m, int ms)
 }
 
 /*
+ * In the pause. The source cannot end well before the target is complete, which is looked for
+ * meanwhile; only then is its end a matter of milliseconds.
+ */
+static bool died(struct move *m, struct arrival *t)
+{
+        struct err e;
+
+        if (!t->complete) {
+                if (guest_process_dead(&m->process, COMPLETE_LOOK_MS))
+                        return true;
+                t->complete = t->dom && look(m, t, &e) == TARGET_COMPLETE;
+        }
+        return guest_process_dead(&m->process, DEATH_POLL_MS);
+}
+
+/*
  * Waits until the process is dead; false when there is nothing to wait for any more. The target's
  * domain is looked up on the way, as soon as it exists, so that the pause need not wait for that.
  */
@@ -265,10 +287,11 @@ static bool wait_death(struct move *m, struct arrival *t)
 
         while (!m->call_over) {
                 if (m->near) {
-                        if (guest_process_dead(&m->process, DEATH_POLL_MS))
+                        if (died(m, t))
                                 return true;
                         continue;
                 }
+                t->complete = false; /* of a switch-over that was called off */
                 if (!t->dom && m->peer && find_target(m, t, &e) == 0 && t->origin != SENT)
                         forget(t);
                 if (wait_calmly(m, t->dom ? -1 : TARGET_LOOK_MS))

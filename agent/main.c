@@ -17,11 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define THREADS_MAX  64
-#define END_MS       4000
-#define SUSPENDED_MS 500
-#define NOT_YET_MS   100
-#define STACK_SIZE   ((size_t)512 << 10)
+#define THREADS_MAX 64
+#define END_MS      4000
+#define PAUSING_MS  500
+#define NOT_YET_MS  100
+#define STACK_SIZE  ((size_t)512 << 10)
 
 static int64_t dispatch(void *ctx, const char *key)
 {
@@ -80,16 +80,19 @@ static void lost(void *ctx, const char *why)
 }
 
 /*
- * A guest that is suspended may be in the pause of a migration, on its source or on its target:
- * what is to be told of it can wait until that is over.
+ * A guest that is suspended, or defined, may be in the pause of a migration, on its source or on
+ * its target: what is to be told of it can wait until that is over.
  */
 static void domain_event(void *ctx, const char *uuid, int event, int detail)
 {
         struct agent *a = ctx;
 
         if (!moves_domain_event(a->moves, uuid, event, detail))
-                agent_poke(a, event == VIR_DOMAIN_EVENT_SUSPENDED ? SUSPENDED_MS : 0, "domain/%s",
-                           uuid);
+                agent_poke(a,
+                           event == VIR_DOMAIN_EVENT_SUSPENDED || event == VIR_DOMAIN_EVENT_DEFINED
+                                   ? PAUSING_MS
+                                   : 0,
+                           "domain/%s", uuid);
 }
 
 static void iteration(void *ctx, const char *uuid, int pass)

@@ -41,9 +41,13 @@ static void next_report(struct move *m, const struct transfer *last, int64_t ms,
         struct timespec until = cond_until(ms);
 
         pthread_mutex_lock(&m->lock);
-        while (!m->finished && !news(&m->transfer, last) &&
-               cond_wait_until(&m->wake, &m->lock, &until))
-                ;
+        while (!m->finished && !news(&m->transfer, last)) {
+                if (cond_wait_until(&m->wake, &m->lock, &until))
+                        continue;
+                if (!m->near)
+                        break;
+                until = cond_until(REPORT_MS); /* mere progress is no subject in the pause */
+        }
         out->t = m->transfer;
         memcpy(out->message, m->message, sizeof(out->message));
         out->t.message = out->message;

@@ -225,7 +225,7 @@ class GapMeter:
 
     def __init__(self, address):
         self.address = address
-        self.longest = 0.0
+        self.longest = self.ended = 0.0  # ended: wall time
         self.replies = 0
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -267,5 +267,6 @@ class GapMeter:
                     now = time.monotonic()
                     self.replies += 1
                     if last is not None:
-                        self.longest = max(self.longest, now - last)
+                        if now - last > self.longest:
+                            self.longest, self.ended = now - last, time.time()
                     last = now

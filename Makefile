@@ -127,7 +127,7 @@ test: deps
 e2e: NODES = 3
 e2e: lab-up
 	@tests/e2e/run
-# everything is killed and cut off at every boundary of a move: three quarters of an hour; with SEED=s, half of it
+# everything is killed and cut off at every boundary of a move: an hour; with SEED=s, half of it
 test-faults: NODES = 3
 test-faults: lab-up
 	@tests/e2e/run --faults $(SEED)
@@ -139,7 +139,7 @@ clean:
 help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
-	@echo 'make test-faults       kill and cut off everything at every boundary of a move: 45 minutes'
+	@echo 'make test-faults       kill and cut off everything at every boundary of a move: an hour'
 	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'

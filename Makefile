@@ -111,12 +111,11 @@ deps:
 	@scripts/deps
 images: all
 	@images/build $(IMAGES)
-lab-up: NODES ?= 2
 lab-up: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory images
 	@tests/cluster/build
-	@NODES=$(NODES) tests/lab/up
+	@NODES=$(or $(NODES),2) tests/lab/up
 	@scripts/deploy
 down:
 	@tests/lab/down

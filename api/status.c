@@ -52,6 +52,8 @@ struct json *migration_status_encode(const struct migration *m)
         enc_str(&e, e.root, "placement", m->status.placement);
         enc_str(&e, e.root, "pod", m->status.pod);
         enc_int(&e, e.root, "queuePosition", m->status.queue_position);
+        if (m->status.cordoned)
+                enc_bool(&e, e.root, "cordoned", true);
         struct json *verdicts = enc_array(&e, e.root, "verdicts");
         for (size_t i = 0; i < m->status.nverdicts; i++) {
                 struct json *v = enc_element(&e, verdicts);

@@ -59,7 +59,8 @@ static void delete_pods(struct plan *p, const char *keep)
 static void start(struct plan *p)
 {
         int64_t epoch = p->vm->status.owner.epoch + 1;
-        const char *name = plan_text(p, "%s-e%lld", p->vm->meta.name, (long long)epoch);
+        const char *name =
+                plan_text(p, DROVER_POD_PREFIX "%s-e%lld", p->vm->meta.name, (long long)epoch);
         const struct pod *pod = plan_pod(p, name);
         char hash[17];
 
@@ -106,8 +107,8 @@ static const char *next_name(struct plan *p, const char *last)
 
                 n = end != r + 2 && !*end ? v : 0;
         }
-        return plan_text(p, "%s-e%lld-r%ld", p->vm->meta.name, (long long)p->vm->status.owner.epoch,
-                         n + 1);
+        return plan_text(p, DROVER_POD_PREFIX "%s-e%lld-r%ld", p->vm->meta.name,
+                         (long long)p->vm->status.owner.epoch, n + 1);
 }
 
 /*

@@ -89,6 +89,7 @@ struct migration {
                 const char *placement; /* hash of the placement it was made for */
                 const char *pod;       /* target pod */
                 int64_t queue_position;
+                bool cordoned; /* the source was unschedulable when it began */
                 struct verdict *verdicts;
                 size_t nverdicts;
                 enum handover handover;

@@ -146,6 +146,7 @@ void move_give_up(struct move *mv, enum mig_phase end, const char *message)
 static void init(struct move *mv)
 {
         const struct vm *vm = mv->p->vm;
+        const struct rec_node *source;
         char hash[17];
 
         placement_hash(vm, hash);
@@ -153,9 +154,20 @@ static void init(struct move *mv)
         mv->m->status.epoch = vm->status.owner.epoch;
         mv->m->status.vm_uid = vm->meta.uid;
         mv->m->status.placement = plan_text(mv->p, "%s", hash);
-        mv->m->status.pod = mv->m->meta.name;
+        mv->m->status.pod = plan_text(mv->p, DROVER_MOVE_POD_PREFIX "%s", mv->m->meta.name);
+        source = plan_node(mv->p, vm->status.owner.node);
+        mv->m->status.cordoned = source && source->node && source->node->unschedulable;
         mv->m->status.handover =
                 vm->spec.migration.handover == HANDOVER_FAST ? HANDOVER_FAST : HANDOVER_PROVEN;
+}
+
+/* The node was to be emptied and takes guests again; a guest on its way goes on. */
+static bool uncordoned(const struct move *mv)
+{
+        const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
+
+        return mv->m->spec.reason == REASON_DRAIN && mv->m->status.cordoned && source &&
+               source->node && !source->node->unschedulable && !move_at(mv, MIG_COPYING);
 }
 
 /* Why the move is no longer wanted, NULL while it is. */
@@ -171,6 +183,8 @@ static const char *unwanted(struct move *mv)
                 return "cancelled on request";
         if (!plan_wants_run(p->vm))
                 return "cancelled: the VM is to stop";
+        if (uncordoned(mv))
+                return "cancelled: the node is schedulable again";
         if (mv->m->spec.reason != REASON_PLACEMENT)
                 return NULL;
         if (!plan_misplaced(mv->p))

@@ -10,12 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DROVER_GROUP          "drover.dev"
-#define DROVER_API_VERSION    "drover.dev/v1alpha1"
-#define DROVER_NAMESPACE      "drover-system"
-#define DROVER_VM_LABEL       "drover.dev/vm"     /* on handle pods: the VM's name */
-#define DROVER_VM_RESOURCE    "drover.dev/vm"     /* managed by the extender */
-#define DROVER_UID_ANNOTATION "drover.dev/vm-uid" /* on handle pods */
+#define DROVER_GROUP       "drover.dev"
+#define DROVER_API_VERSION "drover.dev/v1alpha1"
+#define DROVER_NAMESPACE   "drover-system"
+#define DROVER_VM_LABEL    "drover.dev/vm" /* on handle pods: the VM's name */
+/* How names of handle pods begin: an eviction has no label to be known by (manifests/). */
+#define DROVER_POD_PREFIX      "drover-vm-"        /* then the VM's name */
+#define DROVER_MOVE_POD_PREFIX "drover-move-"      /* then the migration's */
+#define DROVER_VM_RESOURCE     "drover.dev/vm"     /* managed by the extender */
+#define DROVER_UID_ANNOTATION  "drover.dev/vm-uid" /* on handle pods */
 #define DROVER_EPOCH_ANNOTATION                                                                    \
         "drover.dev/vm-epoch" /* on handle pods: epoch the guest will run at */
 #define DROVER_MIGRATION_ANNOTATION                                                                \

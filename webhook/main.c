@@ -74,7 +74,7 @@ static bool told_to_end(const sigset_t *signals, int ms)
 static int serve(const struct settings *s, struct kube_client *client, const sigset_t *signals,
                  struct err *e)
 {
-        struct webhook hook = {.scheduler = s->scheduler};
+        struct webhook hook = {.client = client, .scheduler = s->scheduler};
         struct http_server *http;
         bool ready = false;
         int rc = cache_start(client, &hook.cache, e);

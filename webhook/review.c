@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "base/mono.h"
 #include "core/admission.h"
+#include "webhook/evict.h"
 #include "webhook/pod.h"
 
 #include <errno.h>
@@ -14,8 +15,9 @@
 
 #define ARENA_MAX                                                                                  \
         ((size_t)8 << 20) /* the texts about the longest VM that the CRD lets pass are 1 MiB */
-#define MESSAGE_MAX ((size_t)64 << 10)
-#define MIGRATOR    "system:serviceaccount:" DROVER_NAMESPACE ":drover-migrator"
+#define MESSAGE_MAX        ((size_t)64 << 10)
+#define EVICTION_ARENA_MAX ((size_t)256 << 10) /* the texts about one pod */
+#define MIGRATOR           "system:serviceaccount:" DROVER_NAMESPACE ":drover-migrator"
 
 static struct metric *seconds, *verdicts;
 
@@ -253,7 +255,40 @@ static int check_pod(struct review *r, struct err *e)
         return labelled && !strcmp(r->req->operation, "CREATE") ? check_new_pod(r, e) : 0;
 }
 
-/* --- both */
+/* --- evictions */
+
+/* A dry run says what would be: that the node can be emptied of this guest, and how. */
+static void would_move(struct review *r, const struct evict_answer *ans)
+{
+        const char **warning = arena_array(r->arena, 1, sizeof(*warning));
+
+        if (!warning)
+                return;
+        warning[0] = ans->message;
+        r->ans.warnings = warning;
+        r->ans.nwarnings = 1;
+}
+
+static int judge_eviction(struct review *r, struct err *e)
+{
+        struct evict_answer ans;
+
+        r->arena = arena_new(EVICTION_ARENA_MAX);
+        if (!r->arena)
+                return err_set(e, -ENOMEM, "out of memory");
+        int rc = evict(r->hook->client, r->req, r->arena, &ans, e);
+        if (rc < 0)
+                return rc;
+        if (ans.verdict == EVICT_REFUSE)
+                deny(r, 403, "Forbidden", ans.message);
+        else if (ans.verdict != EVICT_ALLOW && r->req->dry_run)
+                would_move(r, &ans);
+        else if (ans.verdict != EVICT_ALLOW)
+                deny(r, 429, "TooManyRequests", ans.message);
+        return 0;
+}
+
+/* --- all */
 
 static int mutate(struct review *r, struct err *e)
 {
@@ -265,6 +300,8 @@ static int mutate(struct review *r, struct err *e)
 
 static int validate(struct review *r, struct err *e)
 {
+        if (!strcmp(r->req->kind, "Eviction") && !strcmp(r->req->subresource, "eviction"))
+                return judge_eviction(r, e);
         if (*r->req->subresource || !r->req->object)
                 return 0;
         if (!strcmp(r->req->kind, "Pod"))

@@ -7,6 +7,7 @@
 
 struct webhook {
         struct cache *cache;
+        struct kube_client *client;
         const char *scheduler; /* name for VM pods, "" leaves what they have */
 };
 

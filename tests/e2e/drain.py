@@ -1,5 +1,7 @@
-"""A node with twenty small VMs is drained by a taint: so many moves at a time, the others in a queue, and it ends."""
+"""Nodes with twenty small VMs are drained, by a taint and by kubectl: so many moves at a time, the others in a queue, and
+it ends."""
 
+import subprocess
 import time
 
 import lab
@@ -79,6 +81,75 @@ class Drain:
             lab.kubectl("taint", "node", HOME, TAINT + "-")
         return [f"{COUNT} VMs left {HOME} in {took:.1f} s, {most} at a time, {copies} beyond Pending; the last one was number {last_in_queue} in the queue"]
 
+    def _busiest(self):
+        owners = [at(v, "status.owner.node") for v in vms()]
+        return max(others() + [HOME], key=owners.count)
+
+    def _names(self):
+        return {m["metadata"]["name"] for m in lab.get("virtualmachinemigrations")}
+
+    def _at_rest(self, timeout=120):
+        lab.wait_for(lambda: not any(at(v, "status.migration.name") for v in vms()), timeout, "all at rest", 0.5)
+
+    def dry_run(self):
+        node, before = self._busiest(), self._names()
+        said = lab.run(lab.KUBECTL, "drain", node, "--ignore-daemonsets", "--dry-run=server").stderr
+        expect("is asked to leave" in said, f"the dry run says: {said}")
+        expect(self._names() == before, "a dry run has begun migrations")
+
+    def never(self):
+        """At once, instead of trying again for ever."""
+        vm = next(v for v in vms() if v["metadata"]["name"].startswith("small-"))
+        name, node = vm["metadata"]["name"], at(vm, "status.owner.node")
+        lab.patch("vm", name, {"spec": {"evictionStrategy": "None"}})
+        try:
+            began = time.monotonic()
+            done = lab.run(lab.KUBECTL, "drain", node, "--pod-selector", f"drover.dev/vm={name}", check=False)
+            expect(done.returncode and "evictionStrategy None" in done.stderr and time.monotonic() - began < 10,
+                   f"exit {done.returncode}: {done.stderr}")
+        finally:
+            lab.kubectl("uncordon", node)
+            lab.patch("vm", name, {"spec": {"evictionStrategy": "LiveMigrate"}})
+        expect(at(lab.get("vm", name), "status.owner.node") == node, "it has moved all the same")
+
+    def by_kubectl(self):
+        node, began = self._busiest(), time.monotonic()
+        there = [v["metadata"]["name"] for v in vms() if at(v, "status.owner.node") == node]
+        try:
+            said = lab.run(lab.KUBECTL, "drain", node, "--ignore-daemonsets", timeout=400).stderr
+            took = time.monotonic() - began
+            for v in vms():
+                expect(at(v, "status.phase") == "Running" and at(v, "status.owner.node") != node, f"{v['metadata']['name']}: {v['status']}")
+            expect("is asked to leave" in said, f"the drain says: {said}")
+            for g in self.real:
+                g.settled(g.node())
+            left = [d for d in lab.domains(node) if d.startswith(("default_small-", "default_drained-"))]
+            expect(not left, f"left on {node}: {left}")
+        finally:
+            lab.kubectl("uncordon", node)
+        return [f"{len(there)} VMs left {node} in {took:.1f} s; the drain was told {said.count('429') + said.count('will retry')} times to come back",
+                next((line for line in said.splitlines() if "is leaving" in line), "")]
+
+    def called_off(self):
+        """The drain is ended and the node uncordoned while some copy and others wait."""
+        node, before = self._busiest(), self._names()
+
+        def ours():
+            return [m for m in lab.get("virtualmachinemigrations") if m["metadata"]["name"] not in before]
+        drain = subprocess.Popen([str(lab.KUBECTL), "drain", node, "--ignore-daemonsets", "--pod-selector", "drover.dev/vm"], env=lab.ENV,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            lab.wait_for(lambda: {"Copying", "Pending"} <= {at(m, "status.phase") for m in ours()}, 60, "some copying and others waiting")
+        finally:
+            drain.kill()
+            drain.wait()
+            lab.kubectl("uncordon", node)
+        self._at_rest()
+        off = [m for m in ours() if at(m, "status.phase") == "Cancelled"]
+        expect(off and all("schedulable again" in at(m, "status.message", "") for m in off), f"{[at(m, 'status') for m in ours()]}")
+        expect(all(at(m, "status.phase") in ("Succeeded", "Cancelled") for m in ours()), f"{[at(m, 'status.phase') for m in ours()]}")
+        return [f"{len(off)} called off, {len(ours()) - len(off)} completed"]
+
     def end(self):
         lab.kubectl("delete", "vm", "-l", "drained=yes", "--timeout=180s")
         lab.wait_for(lambda: not lab.get("pods", None, "-l", "drover.dev/vm"), 60, "gone")
@@ -86,4 +157,6 @@ class Drain:
 
 def steps():
     d = Drain()
-    return [("drain: twenty VMs on one node", d.make), ("drain: by a taint, so many at a time", d.drain), ("drain: all gone", d.end)]
+    return [("drain: twenty VMs on one node", d.make), ("drain: by a taint, so many at a time", d.drain),
+            ("drain: a dry run starts nothing", d.dry_run), ("drain: evictionStrategy None says so at once", d.never),
+            ("drain: uncordoned halfway", d.called_off), ("drain: by kubectl drain", d.by_kubectl), ("drain: all gone", d.end)]

@@ -273,7 +273,7 @@ static void domain(int i, int64_t epoch, enum domain_state state)
 static void running(void)
 {
         play();
-        pod("demo-e1")->node = "node1";
+        pod("drover-vm-demo-e1")->node = "node1";
         play();
         domain(0, 1, DOMAIN_RUNNING);
         play();
@@ -294,8 +294,8 @@ static void copying(void)
         want_zone("b");
         play();
         assert_int_equal(w.nmigs, 1);
-        assert_non_null(pod("demo-1-1"));
-        pod("demo-1-1")->node = "node2";
+        assert_non_null(pod("drover-move-demo-1-1"));
+        pod("drover-move-demo-1-1")->node = "node2";
         play();
         assert_int_equal(last()->status.phase, MIG_COPYING);
 }
@@ -309,7 +309,7 @@ static void test_start(void **state)
         assert_int_equal(w.npods, 1);
         assert_int_equal(w.vm.status.phase, VM_PENDING);
         assert_string_equal(w.vm.status.owner.node, "");
-        pod("demo-e1")->node = "node1";
+        pod("drover-vm-demo-e1")->node = "node1";
         play();
         assert_string_equal(w.vm.status.owner.node, "node1");
         assert_int_equal(w.vm.status.owner.epoch, 1);
@@ -353,7 +353,7 @@ static void test_stop_waits_for_the_agents_word(void **state)
         assert_int_equal(w.npods, 0);
         w.vm.spec.run = RUN_ALWAYS;
         play();
-        assert_non_null(pod("demo-e2"));
+        assert_non_null(pod("drover-vm-demo-e2"));
 }
 
 static void test_delete(void **state)
@@ -373,19 +373,19 @@ static void test_lost_handle_is_replaced_and_pinned(void **state)
 {
         (void)state;
         running();
-        pod("demo-e1")->phase = POD_FAILED;
+        pod("drover-vm-demo-e1")->phase = POD_FAILED;
         run();
-        const struct rec_action *made = find(REC_CREATE_POD, "demo-e1-r1");
+        const struct rec_action *made = find(REC_CREATE_POD, "drover-vm-demo-e1-r1");
         assert_non_null(made);
         assert_string_equal(made->pin, "node1");
         play();
-        assert_null(pod("demo-e1"));
-        assert_string_equal(w.vm.status.pod_name, "demo-e1-r1");
+        assert_null(pod("drover-vm-demo-e1"));
+        assert_string_equal(w.vm.status.pod_name, "drover-vm-demo-e1-r1");
         assert_string_equal(w.vm.status.owner.node, "node1");
         /* and the replacement's own replacement has a third name */
-        pod("demo-e1-r1")->phase = POD_FAILED;
+        pod("drover-vm-demo-e1-r1")->phase = POD_FAILED;
         run();
-        assert_non_null(find(REC_CREATE_POD, "demo-e1-r2"));
+        assert_non_null(find(REC_CREATE_POD, "drover-vm-demo-e1-r2"));
 }
 
 static void test_satisfied_placement_moves_nothing(void **state)
@@ -424,7 +424,7 @@ static void test_move(void **state)
         assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
         assert_int_equal(last()->status.downtime_ms, 120);
         assert_int_equal(w.npods, 1);
-        assert_non_null(pod("demo-1-1"));
+        assert_non_null(pod("drover-move-demo-1-1"));
         assert_int_equal(w.vm.status.phase, VM_RUNNING);
         assert_string_equal(w.vm.status.migration.target, "");
         assert_int_equal(w.nmigs, 1);
@@ -460,7 +460,7 @@ static void test_target_pod_avoids_the_source(void **state)
                 }
                 play();
         }
-        assert_non_null(pod("demo-1-1"));
+        assert_non_null(pod("drover-move-demo-1-1"));
 }
 
 static void test_patch_back_before_scheduled(void **state)
@@ -473,7 +473,7 @@ static void test_patch_back_before_scheduled(void **state)
         play();
         assert_int_equal(last()->status.phase, MIG_CANCELLED);
         assert_int_equal(w.npods, 1);
-        assert_non_null(pod("demo-e1"));
+        assert_non_null(pod("drover-vm-demo-e1"));
 }
 
 static void test_patch_back_while_copying(void **state)
@@ -489,7 +489,7 @@ static void test_patch_back_while_copying(void **state)
         play();
         assert_int_equal(last()->status.phase, MIG_CANCELLED);
         assert_int_equal(w.npods, 1);
-        assert_non_null(pod("demo-e1"));
+        assert_non_null(pod("drover-vm-demo-e1"));
         assert_string_equal(w.vm.status.owner.node, "node1");
 }
 
@@ -514,12 +514,12 @@ static void test_newer_placement_remakes_the_pod(void **state)
         want_zone("b");
         play();
         char made_for[17];
-        snprintf(made_for, sizeof(made_for), "%s", pod("demo-1-1")->placement);
+        snprintf(made_for, sizeof(made_for), "%s", pod("drover-move-demo-1-1")->placement);
         w.vm.spec.placement.node_name = "node2"; /* another wish, still not node1 */
         play();
         assert_int_equal(w.nmigs, 1);
         assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
-        assert_string_not_equal(pod("demo-1-1")->placement, made_for);
+        assert_string_not_equal(pod("drover-move-demo-1-1")->placement, made_for);
         assert_int_equal(w.npods, 2);
 }
 
@@ -563,8 +563,8 @@ static void test_failure_keeps_the_guest_and_waits(void **state)
         play();
         assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
         assert_string_equal(w.migs[0].status.message, "no route");
-        assert_non_null(pod("demo-e1"));
-        assert_null(pod("demo-1-1"));
+        assert_non_null(pod("drover-vm-demo-e1"));
+        assert_null(pod("drover-move-demo-1-1"));
         assert_string_equal(w.vm.status.owner.node, "node1");
         assert_int_equal(w.nmigs, 1);
         assert_true(w.out.again_ms > 0 && w.out.again_ms <= 10001);
@@ -634,9 +634,9 @@ static void test_lost_node_restarts_elsewhere(void **state)
         assert_string_equal(w.vm.status.owner.node, "");
         assert_int_equal(w.vm.status.owner.epoch, 1);
         assert_int_equal(w.vm.status.phase, VM_PENDING);
-        assert_null(pod("demo-e1"));
-        assert_non_null(pod("demo-e2"));
-        pod("demo-e2")->node = "node2";
+        assert_null(pod("drover-vm-demo-e1"));
+        assert_non_null(pod("drover-vm-demo-e2"));
+        pod("drover-vm-demo-e2")->node = "node2";
         play();
         assert_string_equal(w.vm.status.owner.node, "node2");
         assert_int_equal(w.vm.status.owner.epoch, 2);
@@ -652,7 +652,7 @@ static void test_deleted_node_fences(void **state)
         w.rec[0].alive = false;
         play();
         assert_string_equal(w.vm.status.owner.node, "");
-        assert_non_null(pod("demo-e2"));
+        assert_non_null(pod("drover-vm-demo-e2"));
 }
 
 static void test_source_lost_while_copying(void **state)
@@ -671,7 +671,7 @@ static void test_source_lost_while_copying(void **state)
         assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
         assert_string_equal(w.migs[0].status.message, "node1 was lost with the guest");
         assert_string_equal(w.vm.status.owner.node, "");
-        assert_non_null(pod("demo-e2"));
+        assert_non_null(pod("drover-vm-demo-e2"));
         assert_int_equal(w.npods, 1);
 }
 
@@ -711,7 +711,7 @@ static void test_source_lost_after_the_resume(void **state)
         assert_string_equal(w.vm.status.owner.node, "node2");
         assert_int_equal(w.vm.status.owner.epoch, 2);
         assert_int_equal(w.npods, 1);
-        assert_non_null(pod("demo-1-1"));
+        assert_non_null(pod("drover-move-demo-1-1"));
 }
 
 /* --- the journal's finalizer */
@@ -729,7 +729,55 @@ static void test_nothing_moves_before_the_journal_is_held(void **state)
         assert_null(find(REC_SET_MIGRATION, NULL));
         play();
         assert_int_equal(w.migs[0].meta.finalizers.n, 1);
-        assert_non_null(pod("mine"));
+        assert_non_null(pod("drover-move-mine"));
+}
+
+/* --- drains */
+
+static void drained(bool cordoned)
+{
+        running();
+        w.nodes[0].unschedulable = cordoned;
+        add_migration("demo-1-drain-1");
+        w.migs[0].spec.reason = REASON_DRAIN;
+        play();
+        assert_non_null(pod("drover-move-demo-1-drain-1"));
+        assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
+}
+
+static void test_uncordon_calls_off_what_has_not_begun(void **state)
+{
+        (void)state;
+        drained(true);
+        w.nodes[0].unschedulable = false;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_uncordon_stops_no_copy(void **state)
+{
+        (void)state;
+        drained(true);
+        pod("drover-move-demo-1-drain-1")->node = "node2";
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_COPYING);
+        w.nodes[0].unschedulable = false;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_COPYING);
+        assert_false(w.migs[0].spec.cancel);
+}
+
+/* As the descheduler and the cluster-autoscaler evict: the node was never cordoned. */
+static void test_eviction_without_cordon_goes_on(void **state)
+{
+        (void)state;
+        drained(false);
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
+        pod("drover-move-demo-1-drain-1")->node = "node2";
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_COPYING);
 }
 
 static void test_deleting_the_journal_cancels(void **state)
@@ -746,7 +794,7 @@ static void test_deleting_the_journal_cancels(void **state)
         play();
         assert_int_equal(last()->status.phase, MIG_CANCELLED);
         assert_int_equal(last()->meta.finalizers.n, 0);
-        assert_non_null(pod("demo-e1"));
+        assert_non_null(pod("drover-vm-demo-e1"));
 }
 
 static void test_deleted_vm_waits_for_its_journals(void **state)
@@ -776,7 +824,7 @@ static void test_unschedulable_stays(void **state)
         running();
         want_zone("b");
         play();
-        pod("demo-1-1")->conditions = (struct conditions){&unscheduled, 1};
+        pod("drover-move-demo-1-1")->conditions = (struct conditions){&unscheduled, 1};
         play();
         assert_int_equal(w.vm.status.phase, VM_RUNNING);
         const struct condition *c = condition_get(&w.vm.status.conditions, "PlacementSatisfied");
@@ -797,7 +845,7 @@ static void test_unsatisfiable_names_each_node(void **state)
         assert_int_equal(last()->status.nverdicts, 1); /* before anything moves */
         assert_string_equal(last()->status.verdicts[0].node, "node2");
         assert_int_equal(last()->status.verdicts[0].rule, PREFLIGHT_PLACEMENT);
-        pod("demo-1-1")->conditions = (struct conditions){&unscheduled, 1};
+        pod("drover-move-demo-1-1")->conditions = (struct conditions){&unscheduled, 1};
         play();
         const struct condition *c = condition_get(&w.vm.status.conditions, "PlacementSatisfied");
         assert_string_equal(c->reason, "Unschedulable");
@@ -831,12 +879,12 @@ static void test_preflight_refuses(void **state)
         w.mounts[1].identity = "another directory";
         want_zone("b");
         play();
-        pod("demo-1-1")->node = "node2";
+        pod("drover-move-demo-1-1")->node = "node2";
         play();
         assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
         assert_int_equal(w.migs[0].status.nverdicts, 1);
         assert_non_null(strstr(w.migs[0].status.verdicts[0].message, "not the same directory"));
-        assert_null(pod("demo-1-1"));
+        assert_null(pod("drover-move-demo-1-1"));
         assert_string_equal(w.vm.status.owner.node, "node1");
 }
 
@@ -862,7 +910,7 @@ static void test_resized_vm_moves_with_its_running_shape(void **state)
         want_zone("b");
         play();
         assert_true(condition_true(&w.vm.status.conditions, "RestartRequired"));
-        pod("demo-1-1")->node = "node2";
+        pod("drover-move-demo-1-1")->node = "node2";
         play();
         assert_int_equal(last()->status.phase, MIG_COPYING);
         assert_int_equal(w.vm.status.running.memory, (int64_t)256 << 20);
@@ -948,6 +996,9 @@ int main(void)
                 T(test_deleting_the_journal_cancels),
                 T(test_deleted_vm_waits_for_its_journals),
                 T(test_unschedulable_stays),
+                T(test_uncordon_calls_off_what_has_not_begun),
+                T(test_uncordon_stops_no_copy),
+                T(test_eviction_without_cordon_goes_on),
                 T(test_unsatisfiable_names_each_node),
                 T(test_emulated_guests_are_warned_of),
                 T(test_preflight_refuses),

@@ -1,0 +1,120 @@
+#include "webhook/evict.h"
+
+#include "api/codec.h"
+#include "base/mono.h"
+
+#include <errno.h>
+
+struct gathered {
+        struct pod *pod;
+        struct vm *vm;
+        struct migration *current, *asked[EVICTION_ATTEMPTS];
+        int nasked;
+};
+
+static void gathered_free(struct gathered *g)
+{
+        for (int i = 0; i < g->nasked; i++)
+                migration_free(g->asked[i]);
+        migration_free(g->current);
+        vm_free(g->vm);
+        pod_free(g->pod);
+}
+
+/* *j stays NULL when there is no such object. */
+static int get(struct kube_client *c, const struct kube_resource *r, const char *ns,
+               const char *name, struct json **j, struct err *e)
+{
+        int rc = kube_get(c, r, ns, name, j, e);
+
+        return rc == -ENOENT ? 0 : rc;
+}
+
+static int get_migration(struct kube_client *c, const char *ns, const char *name,
+                         struct migration **out, struct err *e)
+{
+        struct json *j autojson = NULL;
+        int rc = get(c, &KUBE_MIGRATIONS, ns, name, &j, e);
+
+        return rc || !j ? rc : migration_decode(j, out, e);
+}
+
+static int get_asked(struct kube_client *c, struct arena *a, struct gathered *g, struct err *e)
+{
+        while (g->nasked < EVICTION_ATTEMPTS) {
+                const char *name = evict_migration_name(a, g->vm, g->nasked + 1);
+                struct migration *m = NULL;
+
+                if (!name)
+                        return err_set(e, -ENOMEM, "out of memory");
+                int rc = get_migration(c, g->vm->meta.ns, name, &m, e);
+                if (rc || !m)
+                        return rc;
+                g->asked[g->nasked++] = m;
+        }
+        return 0;
+}
+
+static int gather(struct kube_client *c, const struct admission_request *req, struct arena *a,
+                  struct gathered *g, struct err *e)
+{
+        struct json *pod autojson = NULL, *vm autojson = NULL;
+        int rc = get(c, &KUBE_PODS, req->ns, req->name, &pod, e);
+
+        if (!rc && pod)
+                rc = pod_decode(pod, &g->pod, e);
+        if (rc || !g->pod || !*g->pod->vm)
+                return rc;
+        rc = get(c, &KUBE_VMS, req->ns, g->pod->vm, &vm, e);
+        if (!rc && vm)
+                rc = vm_decode(vm, &g->vm, e);
+        if (rc || !g->vm)
+                return rc;
+        if (*g->vm->status.migration.name)
+                rc = get_migration(c, req->ns, g->vm->status.migration.name, &g->current, e);
+        return rc ? rc : get_asked(c, a, g, e);
+}
+
+static int ask_to_move(struct kube_client *c, struct arena *a, const struct vm *vm, int attempt,
+                       struct err *e)
+{
+        struct json *m autojson = json_new_object();
+        struct json *meta = json_object_at(m, "metadata"), *spec = json_object_at(m, "spec");
+        struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
+        const char *name = evict_migration_name(a, vm, attempt);
+
+        json_set_str(m, "apiVersion", DROVER_API_VERSION);
+        json_set_str(m, "kind", "VirtualMachineMigration");
+        json_set_str(meta, "namespace", vm->meta.ns);
+        json_set_str(owner, "apiVersion", DROVER_API_VERSION);
+        json_set_str(owner, "kind", "VirtualMachine");
+        json_set_str(owner, "name", vm->meta.name);
+        json_set_str(owner, "uid", vm->meta.uid);
+        json_set_str(spec, "reason", mig_reason_name(REASON_DRAIN));
+        if (!name || !json_set_str(meta, "name", name) || !json_set_str(spec, "vm", vm->meta.name))
+                return err_set(e, -ENOMEM, "out of memory");
+        int rc = kube_create(c, &KUBE_MIGRATIONS, vm->meta.ns, m, NULL, e);
+        return rc == -EEXIST ? 0 : rc; /* another eviction was a moment faster */
+}
+
+int evict(struct kube_client *client, const struct admission_request *req, struct arena *a,
+          struct evict_answer *out, struct err *e)
+{
+        struct gathered g cleanup(gathered_free) = {0};
+        int rc = gather(client, req, a, &g, e);
+
+        if (rc)
+                return rc;
+        if (!g.pod) { /* the API server will say so */
+                *out = (struct evict_answer){.verdict = EVICT_ALLOW, .message = ""};
+                return 0;
+        }
+        const struct evict_facts f = {g.pod,     g.vm,
+                                      g.current, (const struct migration *const *)g.asked,
+                                      g.nasked,  wall_us()};
+        if (evict_judge(a, &f, out))
+                return err_set(e, -ENOMEM, "out of memory");
+        if (out->verdict == EVICT_MOVE && !req->dry_run)
+                return ask_to_move(client, a, g.vm, out->attempt, e);
+        return 0;
+}

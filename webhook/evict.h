@@ -1,0 +1,17 @@
+/* Evictions of VM pods: the facts from the API server, the decision from core/eviction.h. */
+#ifndef DROVER_WEBHOOK_EVICT_H
+#define DROVER_WEBHOOK_EVICT_H
+
+#include "api/admission.h"
+#include "core/eviction.h"
+#include "kube/client.h"
+
+/*
+ * Judges the eviction that the request asks for and makes the migration that it calls for, unless
+ * it is a dry run. Evictions are rare and must see the latest, so the API server is asked, not a
+ * cache. The answer's message lives in a. 0, or why it cannot be told now.
+ */
+must_check int evict(struct kube_client *client, const struct admission_request *req,
+                     struct arena *a, struct evict_answer *out, struct err *e);
+
+#endif

@@ -114,7 +114,7 @@ static void mounts_changed(void *ctx)
 
         if (!a->started)
                 return;
-        publish_health(a->publisher);
+        publish_soon(a->publisher);
         kube_store_each(a->vms, poke_vm, a); /* some may have waited for their pool */
 }
 

@@ -1,6 +1,6 @@
 /*
- * This node's Node object: labels by which VMs are placed, and a condition that mirrors the pools'
- * health, because a change of the Node wakes pods that the extender has refused. Labels are only
+ * This node's Node object: labels by which VMs are placed, and conditions that mirror those of the
+ * host, because a change of the Node wakes pods that the extender has refused. Labels are only
  * ever added here: one that vanished because libvirtd was away for a moment would move every guest.
  */
 #include "agent/agent.h"
@@ -60,47 +60,47 @@ static int write_labels(struct agent *a, const struct node *n, const struct strs
                        : 0;
 }
 
-/* True, False or Unknown of all pools together, and why. */
-static const char *storage(struct agent *a, char message[512])
+static const char *mirror_of(const char *type)
 {
-        struct mount_view v[AGENT_POOLS_MAX];
-
-        mounts_view(a->mounts, v);
-        snprintf(message, 512, "all pools answer");
-        for (size_t i = 0; i < a->config.npools; i++) {
-                if (v[i].health == MOUNT_HEALTHY)
-                        continue;
-                snprintf(message, 512, "pool %s: %s", v[i].pool, v[i].reason);
-                return v[i].health == MOUNT_UNKNOWN ? "Unknown" : "False";
-        }
-        return "True";
+        if (!strcmp(type, "Ready"))
+                return DROVER_READY_CONDITION;
+        return !strcmp(type, "StorageHealthy") ? DROVER_STORAGE_CONDITION : NULL;
 }
 
-static int write_condition(struct agent *a, const struct node *n, struct err *e)
+/* Adds the condition to the list unless the Node says so already. */
+static int mirror(const struct node *n, const struct condition *c, struct json *list)
 {
-        const struct condition *old = condition_get(&n->conditions, DROVER_STORAGE_CONDITION);
-        char message[512], now[RFC3339_MAX];
-        const char *status = storage(a, message);
+        const char *type = mirror_of(c->type);
+        const struct condition *old = type ? condition_get(&n->conditions, type) : NULL;
+        char now[RFC3339_MAX];
 
-        if (old && !strcmp(old->status, status) && !strcmp(old->message, message))
+        if (!type || (old && !strcmp(old->status, c->status) && !strcmp(old->message, c->message)))
                 return 0;
+        struct json *to = json_add(list, json_new_object());
+        rfc3339_format(wall_us(), 0, now);
+        json_set_str(to, "type", type);
+        json_set_str(to, "status", c->status);
+        json_set_str(to, "reason", c->reason);
+        json_set_str(to, "message", c->message);
+        if (!old || strcmp(old->status, c->status) != 0)
+                json_set_str(to, "lastTransitionTime", now);
+        return json_set_str(to, "lastHeartbeatTime", now) ? 0 : -ENOMEM;
+}
+
+static int write_conditions(struct agent *a, const struct node *n, const struct conditions *host,
+                            struct err *e)
+{
         autojson struct json *patch = json_new_object();
         struct json *list = json_array_at(json_object_at(patch, "status"), "conditions");
-        struct json *c = json_add(list, json_new_object());
-        rfc3339_format(wall_us(), 0, now);
-        json_set_str(c, "type", DROVER_STORAGE_CONDITION);
-        json_set_str(c, "status", status);
-        json_set_str(c, "reason",
-                     !strcmp(status, "True")    ? "PoolsAnswer"
-                     : !strcmp(status, "False") ? "PoolUnhealthy"
-                                                : "NotProbedYet");
-        json_set_str(c, "message", message);
-        if (!old || strcmp(old->status, status) != 0)
-                json_set_str(c, "lastTransitionTime", now);
-        if (!json_set_str(c, "lastHeartbeatTime", now))
-                return err_set(e, -ENOMEM, "out of memory");
-        return kube_patch_strategic(a->kube, &KUBE_NODES, NULL, a->config.node, "status", patch,
-                                    NULL, e);
+        int rc = 0;
+
+        for (size_t i = 0; i < host->n && !rc; i++)
+                rc = mirror(n, &host->v[i], list);
+        if (rc)
+                return err_set(e, rc, "out of memory");
+        return json_count(list) ? kube_patch_strategic(a->kube, &KUBE_NODES, NULL, a->config.node,
+                                                       "status", patch, NULL, e)
+                                : 0;
 }
 
 int64_t node_work(struct agent *a, const char *rest)
@@ -109,6 +109,7 @@ int64_t node_work(struct agent *a, const char *rest)
         struct node *n = NULL;
         struct err e = {0};
         struct strs models = {0};
+        struct conditions host = {0};
 
         (void)rest;
         int rc = kube_get(a->kube, &KUBE_NODES, NULL, a->config.node, &j, &e);
@@ -120,8 +121,8 @@ int64_t node_work(struct agent *a, const char *rest)
         if (!rc && a->virt_type != VIRT_UNKNOWN &&
             !(rc = publish_cpu_models(a->publisher, arena, &models)))
                 rc = write_labels(a, n, &models, &e);
-        if (!rc)
-                rc = write_condition(a, n, &e);
+        if (!rc && !(rc = publish_conditions(a->publisher, arena, &host)))
+                rc = write_conditions(a, n, &host, &e);
         if (n)
                 node_free(n);
         if (rc)

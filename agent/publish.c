@@ -27,7 +27,6 @@ struct publisher {
         pthread_mutex_t lock;
         pthread_cond_t wake;
         bool dirty, stopping;
-        bool health_news; /* not yet told on the Node */
         char libvirt_why[256];
         char address[64];
         struct host *facts;
@@ -35,7 +34,7 @@ struct publisher {
         struct host *kept;   /* as it was before us */
         bool kept_known;     /* asked for it, whatever the answer */
         struct json *sent;   /* the status last written */
-        struct host *before; /* sent, decoded: for the times of conditions */
+        struct host *before; /* sent, decoded; replaced under the lock */
 };
 
 static struct metric *guests_metric, *healthy_metric, *libvirt_metric;
@@ -48,14 +47,6 @@ void publish_soon(struct publisher *p)
         p->dirty = true;
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
-}
-
-void publish_health(struct publisher *p)
-{
-        pthread_mutex_lock(&p->lock);
-        p->health_news = true;
-        pthread_mutex_unlock(&p->lock);
-        publish_soon(p);
 }
 
 void publish_facts(struct publisher *p, struct host *facts)
@@ -82,6 +73,31 @@ int publish_cpu_models(struct publisher *p, struct arena *a, struct strs *out)
         for (size_t i = 0; i < n && !rc; i++)
                 if (!(out->v[out->n++] = arena_strdup(a, p->facts->cpu_models.v[i])))
                         rc = -ENOMEM;
+        pthread_mutex_unlock(&p->lock);
+        return rc;
+}
+
+int publish_conditions(struct publisher *p, struct arena *a, struct conditions *out)
+{
+        int rc = 0;
+
+        *out = (struct conditions){0};
+        pthread_mutex_lock(&p->lock);
+        const struct conditions *all = p->before ? &p->before->conditions : out;
+        struct condition *v = arena_array(a, all->n, sizeof(*v));
+        for (size_t i = 0; i < all->n && v; i++) {
+                const struct condition *c = &all->v[i];
+
+                v[i] = (struct condition){arena_strdup(a, c->type), arena_strdup(a, c->status),
+                                          arena_strdup(a, c->reason), arena_strdup(a, c->message),
+                                          c->since_us};
+                if (!v[i].type || !v[i].status || !v[i].reason || !v[i].message)
+                        rc = -ENOMEM;
+        }
+        if (!v && all->n)
+                rc = -ENOMEM;
+        else if (!rc)
+                *out = (struct conditions){v, all->n};
         pthread_mutex_unlock(&p->lock);
         return rc;
 }
@@ -183,6 +199,41 @@ static int create(struct publisher *p, struct err *e)
         return kube_create(p->a->kube, &KUBE_HOSTS, NULL, host, NULL, e);
 }
 
+/*
+ * The Node's conditions follow. One that is better wakes the scheduler, who asks the extender at
+ * once, who must know by then.
+ */
+static void tell_the_node(struct publisher *p, const struct host *was, const struct host *is)
+{
+        bool worse = false, better = false;
+
+        for (size_t i = 0; i < is->conditions.n; i++) {
+                const struct condition *c = &is->conditions.v[i];
+                const struct condition *old = was ? condition_get(&was->conditions, c->type) : NULL;
+
+                if (old && !strcmp(old->status, c->status))
+                        continue;
+                better |= !strcmp(c->status, "True");
+                worse |= strcmp(c->status, "True") != 0;
+        }
+        if (worse)
+                agent_poke(p->a, 0, "node");
+        if (better)
+                agent_poke(p->a, NODE_AFTER_MS, "node");
+}
+
+static void take_published(struct publisher *p, struct host *h)
+{
+        struct host *was = p->before;
+
+        pthread_mutex_lock(&p->lock);
+        p->before = h;
+        pthread_mutex_unlock(&p->lock);
+        tell_the_node(p, was, h);
+        if (was)
+                host_free(was);
+}
+
 static int write_status(struct publisher *p, const struct json *status, struct err *e)
 {
         autojson struct json *patch = json_new_object(), *answer = NULL;
@@ -197,11 +248,8 @@ static int write_status(struct publisher *p, const struct json *status, struct e
                                 &answer, e);
         if (rc)
                 return rc;
-        if (!host_decode(answer, &h, e)) {
-                if (p->before)
-                        host_free(p->before);
-                p->before = h;
-        }
+        if (!host_decode(answer, &h, e))
+                take_published(p, h);
         return 0;
 }
 
@@ -253,18 +301,6 @@ static bool pause_for(struct publisher *p, int64_t ms)
         return go_on;
 }
 
-/* The scheduler that the Node's condition wakes asks the extender at once, who must know by then.
- */
-static void tell_the_node(struct publisher *p)
-{
-        pthread_mutex_lock(&p->lock);
-        bool news = p->health_news;
-        p->health_news = false;
-        pthread_mutex_unlock(&p->lock);
-        if (news)
-                agent_poke(p->a, NODE_AFTER_MS, "node");
-}
-
 static void *write_loop(void *arg)
 {
         struct publisher *p = arg;
@@ -273,7 +309,6 @@ static void *write_loop(void *arg)
         while (wait_dirty(p)) {
                 struct err e;
                 if (!publish(p, &e)) {
-                        tell_the_node(p);
                         retry = RETRY_MIN_MS;
                         continue;
                 }

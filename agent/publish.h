@@ -16,12 +16,12 @@ must_check int publish_start(struct agent *a, struct publisher **out, struct err
 void publish_stop(struct publisher *p);
 /* Something may have changed. Quick, from any thread; p may be NULL. */
 void publish_soon(struct publisher *p);
-/* A mount's health has changed: publishes it, and then writes the Node's condition. */
-void publish_health(struct publisher *p);
 /* Takes over facts read anew. */
 void publish_facts(struct publisher *p, struct host *facts);
 /* Copies the CPU models of the facts. -ENOMEM. */
 must_check int publish_cpu_models(struct publisher *p, struct arena *a, struct strs *out);
+/* Copies the conditions that were published last, none before the first time. -ENOMEM. */
+must_check int publish_conditions(struct publisher *p, struct arena *a, struct conditions *out);
 /* Where this node receives guests, unless the configuration says. */
 void publish_address(struct publisher *p, const char *address);
 /* Why libvirtd cannot be reached, "" when it can. */

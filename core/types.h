@@ -31,7 +31,8 @@
 #define DROVER_CPU_LABEL_PREFIX                                                                    \
         "cpu-model.drover.dev/"                     /* node label MODEL=true, set by the agent */
 #define DROVER_POOL_LABEL_PREFIX "pool.drover.dev/" /* node label POOL=true, set by the agent */
-#define DROVER_STORAGE_CONDITION "DroverStorageHealthy" /* Node condition */
+#define DROVER_READY_CONDITION   "DroverHypervisorReady" /* Node conditions: those of the host */
+#define DROVER_STORAGE_CONDITION "DroverStorageHealthy"
 #define DROVER_SCHEDULER_ANNOTATION                                                                \
         "drover.dev/scheduler" /* on a VM: schedulerName of its pods                               \
                                 */

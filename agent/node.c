@@ -1,7 +1,8 @@
 /*
- * This node's Node object: labels by which VMs are placed, and conditions that mirror those of the
- * host, because a change of the Node wakes pods that the extender has refused. Labels are only
- * ever added here: one that vanished because libvirtd was away for a moment would move every guest.
+ * This node's Node object: labels by which VMs are placed, conditions that mirror those of the
+ * host, and since when it is fit for guests, because a change of the Node wakes pods that the
+ * extender has refused. Labels are only ever added here: one that vanished because libvirtd was
+ * away for a moment would move every guest.
  */
 #include "agent/agent.h"
 #include "agent/publish.h"
@@ -103,6 +104,28 @@ static int write_conditions(struct agent *a, const struct node *n, const struct 
                                 : 0;
 }
 
+/*
+ * The extender refuses a node for more than its conditions show, such as a heartbeat that was late:
+ * a change of this annotation has the scheduler try again whom it has refused.
+ */
+static int write_usable(struct agent *a, const struct node *n, struct err *e)
+{
+        autojson struct json *patch = json_new_object();
+        int64_t since_us = publish_usable_us(a->publisher);
+        const char *have = kvs_get(&n->meta.annotations, DROVER_USABLE_ANNOTATION);
+        char text[RFC3339_MAX];
+
+        if (!since_us)
+                return 0;
+        rfc3339_format(since_us, 6, text);
+        if (have && !strcmp(have, text))
+                return 0;
+        struct json *notes = json_object_at(json_object_at(patch, "metadata"), "annotations");
+        if (!json_set_str(notes, DROVER_USABLE_ANNOTATION, text))
+                return err_set(e, -ENOMEM, "out of memory");
+        return kube_patch(a->kube, &KUBE_NODES, NULL, a->config.node, NULL, patch, NULL, e);
+}
+
 int64_t node_work(struct agent *a, const char *rest)
 {
         autojson struct json *j = NULL;
@@ -123,6 +146,8 @@ int64_t node_work(struct agent *a, const char *rest)
                 rc = write_labels(a, n, &models, &e);
         if (!rc && !(rc = publish_conditions(a->publisher, arena, &host)))
                 rc = write_conditions(a, n, &host, &e);
+        if (!rc)
+                rc = write_usable(a, n, &e);
         if (n)
                 node_free(n);
         if (rc)

@@ -27,6 +27,7 @@ struct publisher {
         pthread_mutex_t lock;
         pthread_cond_t wake;
         bool dirty, stopping;
+        int64_t usable_us; /* when something that keeps guests away ended last, 0: never yet */
         char libvirt_why[256];
         char address[64];
         struct host *facts;
@@ -75,6 +76,14 @@ int publish_cpu_models(struct publisher *p, struct arena *a, struct strs *out)
                         rc = -ENOMEM;
         pthread_mutex_unlock(&p->lock);
         return rc;
+}
+
+int64_t publish_usable_us(struct publisher *p)
+{
+        pthread_mutex_lock(&p->lock);
+        int64_t us = p->usable_us;
+        pthread_mutex_unlock(&p->lock);
+        return us;
 }
 
 int publish_conditions(struct publisher *p, struct arena *a, struct conditions *out)
@@ -199,10 +208,16 @@ static int create(struct publisher *p, struct err *e)
         return kube_create(p->a->kube, &KUBE_HOSTS, NULL, host, NULL, e);
 }
 
-/*
- * The Node's conditions follow. One that is better wakes the scheduler, who asks the extender at
- * once, who must know by then.
- */
+/* Who was refused for what we were is to be tried again; by then the extender must know. */
+static void usable_again(struct publisher *p)
+{
+        pthread_mutex_lock(&p->lock);
+        p->usable_us = wall_us();
+        pthread_mutex_unlock(&p->lock);
+        agent_poke(p->a, NODE_AFTER_MS, "node");
+}
+
+/* The Node follows. */
 static void tell_the_node(struct publisher *p, const struct host *was, const struct host *is)
 {
         bool worse = false, better = false;
@@ -219,7 +234,7 @@ static void tell_the_node(struct publisher *p, const struct host *was, const str
         if (worse)
                 agent_poke(p->a, 0, "node");
         if (better)
-                agent_poke(p->a, NODE_AFTER_MS, "node");
+                usable_again(p);
 }
 
 static void take_published(struct publisher *p, struct host *h)
@@ -325,6 +340,7 @@ static void *heart_loop(void *arg)
 {
         struct publisher *p = arg;
         char name[300];
+        struct mono last = mono_now(); /* heartbeat that was heard */
         bool silent = false;
 
         snprintf(name, sizeof(name), "drover-node-%s", p->a->config.node);
@@ -336,6 +352,10 @@ static void *heart_loop(void *arg)
                         log_err(&e, "heartbeat fails", NULL);
                 else if (!rc && silent)
                         log_msg(LOG_INFO, "heartbeat is back", NULL);
+                if (!rc && mono_ms_between(last, mono_now()) > (int64_t)HEARTBEAT_S * 1000)
+                        usable_again(p);
+                if (!rc)
+                        last = mono_now();
                 silent = rc != 0;
         } while (pause_for(p, HEARTBEAT_MS));
         return NULL;

@@ -22,6 +22,8 @@ void publish_facts(struct publisher *p, struct host *facts);
 must_check int publish_cpu_models(struct publisher *p, struct arena *a, struct strs *out);
 /* Copies the conditions that were published last, none before the first time. -ENOMEM. */
 must_check int publish_conditions(struct publisher *p, struct arena *a, struct conditions *out);
+/* When something that kept new guests away from this node ended last; 0: nothing has yet. */
+int64_t publish_usable_us(struct publisher *p);
 /* Where this node receives guests, unless the configuration says. */
 void publish_address(struct publisher *p, const char *address);
 /* Why libvirtd cannot be reached, "" when it can. */

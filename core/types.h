@@ -33,6 +33,8 @@
 #define DROVER_POOL_LABEL_PREFIX "pool.drover.dev/" /* node label POOL=true, set by the agent */
 #define DROVER_READY_CONDITION   "DroverHypervisorReady" /* Node conditions: those of the host */
 #define DROVER_STORAGE_CONDITION "DroverStorageHealthy"
+#define DROVER_USABLE_ANNOTATION                                                                   \
+        "drover.dev/usable-since" /* on a Node: when it became fit for guests again */
 #define DROVER_SCHEDULER_ANNOTATION                                                                \
         "drover.dev/scheduler" /* on a VM: schedulerName of its pods                               \
                                 */

@@ -97,6 +97,13 @@ static int ask_to_move(struct kube_client *c, struct arena *a, const struct vm *
         return rc == -EEXIST ? 0 : rc; /* another eviction was a moment faster */
 }
 
+bool evict_is_dry_run(const struct admission_request *req)
+{
+        const struct json *how = json_path(req->object, "deleteOptions", "dryRun", NULL);
+
+        return req->dry_run || json_count(how) > 0;
+}
+
 int evict(struct kube_client *client, const struct admission_request *req, struct arena *a,
           struct evict_answer *out, struct err *e)
 {
@@ -114,7 +121,7 @@ int evict(struct kube_client *client, const struct admission_request *req, struc
                                       g.nasked,  wall_us()};
         if (evict_judge(a, &f, out))
                 return err_set(e, -ENOMEM, "out of memory");
-        if (out->verdict == EVICT_MOVE && !req->dry_run)
+        if (out->verdict == EVICT_MOVE && !evict_is_dry_run(req))
                 return ask_to_move(client, a, g.vm, out->attempt, e);
         return 0;
 }

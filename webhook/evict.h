@@ -6,6 +6,9 @@
 #include "core/eviction.h"
 #include "kube/client.h"
 
+/* Of the request, or of the eviction in it, which is where kubectl drain puts it. */
+bool evict_is_dry_run(const struct admission_request *req);
+
 /*
  * Judges the eviction that the request asks for and makes the migration that it calls for, unless
  * it is a dry run. Evictions are rare and must see the latest, so the API server is asked, not a

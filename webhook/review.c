@@ -281,7 +281,7 @@ static int judge_eviction(struct review *r, struct err *e)
                 return rc;
         if (ans.verdict == EVICT_REFUSE)
                 deny(r, 403, "Forbidden", ans.message);
-        else if (ans.verdict != EVICT_ALLOW && r->req->dry_run)
+        else if (ans.verdict != EVICT_ALLOW && evict_is_dry_run(r->req))
                 would_move(r, &ans);
         else if (ans.verdict != EVICT_ALLOW)
                 deny(r, 429, "TooManyRequests", ans.message);

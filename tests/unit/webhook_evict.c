@@ -150,6 +150,21 @@ static void a_dry_run_makes_nothing(void **state)
         assert_int_equal(scene.creates, 0);
 }
 
+/* kubectl drain --dry-run=server says so in the eviction, not in the request for it. */
+static void a_dry_run_is_known_by_either_word(void **state)
+{
+        struct admission_request req = {.dry_run = true};
+        autojson struct json *eviction = json_new_object();
+        struct json *options = json_object_at(eviction, "deleteOptions");
+
+        (void)state;
+        assert_true(evict_is_dry_run(&req));
+        req = (struct admission_request){.object = eviction};
+        assert_false(evict_is_dry_run(&req));
+        json_add(json_array_at(options, "dryRun"), json_new_string("All"));
+        assert_true(evict_is_dry_run(&req));
+}
+
 static void one_under_way_is_waited_for(void **state)
 {
         (void)state;
@@ -184,11 +199,9 @@ static void what_cannot_be_told_is_no_leave(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                T(others_are_let_go),
-                T(a_guest_is_asked_to_move),
-                T(a_dry_run_makes_nothing),
-                T(one_under_way_is_waited_for),
-                T(what_cannot_be_told_is_no_leave),
+                T(others_are_let_go),           T(a_guest_is_asked_to_move),
+                T(a_dry_run_makes_nothing),     cmocka_unit_test(a_dry_run_is_known_by_either_word),
+                T(one_under_way_is_waited_for), T(what_cannot_be_told_is_no_leave),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-# One tree of objects a flavour: release (hardened), asan (clang, address and undefined), tsan (clang).
+# One tree of objects a flavour: release (hardened), asan (clang, address and undefined), tsan (clang), fuzz (libFuzzer
+# with address and undefined).
 FLAVOUR ?= release
 B       := build$(if $(filter-out release,$(FLAVOUR)),/$(FLAVOUR))
 
@@ -29,6 +30,10 @@ LDFLAGS_asan := -fsanitize=address,undefined
 CC_tsan      := clang-14
 CFLAGS_tsan  := -O1 -fno-omit-frame-pointer -fsanitize=thread
 LDFLAGS_tsan := -fsanitize=thread
+
+CC_fuzz      := clang-14
+CFLAGS_fuzz  := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 
 CC      := $(CC_$(FLAVOUR))
 CFLAGS  := $(COMMON) $(CFLAGS_$(FLAVOUR))
@@ -97,8 +102,27 @@ unit-tsan:
 	@$(MAKE) --no-print-directory FLAVOUR=tsan unit-plain
 unit: unit-plain unit-asan unit-tsan
 
+# --- fuzzers: one program a file; all may use the decisions of the webhook
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(call src,tests/fuzz))
+FUZZ_SHELL := $(call objs,$(filter-out webhook/main.c,$(call src,webhook)))
+
+define fuzzer
+$(B)/fuzz/$(1): $(B)/obj/tests/fuzz/$(1).o $(FUZZ_SHELL) $(ARCH)
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$(Q)$(CC) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
+endef
+$(if $(filter fuzz,$(FLAVOUR)),$(foreach f,$(FUZZERS),$(eval $(call fuzzer,$(f)))))
+
+.PHONY: fuzz fuzz-bins
+fuzz-bins: $(foreach f,$(FUZZERS),$(B)/fuzz/$(f))
+# SECONDS for each of them, two at a time
+fuzz:
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
+	@tests/fuzz/run $(or $(SECONDS),600) $(FUZZERS)
+
 # --- checks of the code itself
-FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/bench tests/lab,$(d)/*.[ch]))
+FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/fuzz tests/bench tests/lab,$(d)/*.[ch]))
 .PHONY: lint format
 lint: $(ARCH)
 	@scripts/lint $(FORMATTED)
@@ -134,7 +158,7 @@ test-faults: lab-up
 bench-migration: lab-up
 	@tests/bench/migration
 clean:
-	rm -rf build/obj build/lib build/bin build/unit build/asan build/tsan build/images
+	rm -rf build/obj build/lib build/bin build/unit build/asan build/tsan build/fuzz build/images
 help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
@@ -142,6 +166,7 @@ help:
 	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
+	@echo 'make fuzz [SECONDS=n]   each parser against made-up input: 40 minutes'
 	@echo 'make unit lint images format clean'
 
--include $(wildcard $(foreach f,build build/asan build/tsan,$(f)/obj/*/*.d $(f)/obj/*/*/*.d))
+-include $(wildcard $(foreach f,build build/asan build/tsan build/fuzz,$(f)/obj/*/*.d $(f)/obj/*/*/*.d))

@@ -46,17 +46,27 @@ static bool escape_ok(const char *p, size_t left)
 static size_t string_end(const char *text, size_t len, size_t i)
 {
         for (;;) {
-                while (i < len && JSON_KIND[(unsigned char)text[i]] != JSON_STOP)
+                while (i < len && JSON_KIND[(unsigned char)text[i]] == JSON_PLAIN)
                         i++;
-                if (i == len || text[i] != '\\' || !escape_ok(text + i, len - i))
+                if (i == len)
                         return i;
-                i += 2; /* of "\uXXXX" the digits are plain */
+                if (JSON_KIND[(unsigned char)text[i]] == JSON_HIGH) {
+                        size_t n = json_utf8_length(text + i, len - i);
+
+                        if (!n)
+                                return i;
+                        i += n;
+                } else if (text[i] == '\\' && escape_ok(text + i, len - i)) {
+                        i += 2; /* of "\uXXXX" the digits are plain */
+                } else {
+                        return i;
+                }
         }
 }
 
 /*
  * What cJSON is lax about: depth (it recurses 1000 levels), control characters, which it takes for
- * white space or for part of a string, and escapes.
+ * white space or for part of a string, escapes, and bytes that are not UTF-8.
  */
 static int scan(const char *text, size_t len, struct err *e)
 {

@@ -31,8 +31,8 @@ enum json_type {
 
 /*
  * Parses one document (surrounding white space allowed, trailing bytes are not). -EINVAL with the
- * byte offset for bad JSON or a NUL byte, -E2BIG past `max` bytes or JSON_DEPTH_MAX levels,
- * -ENOMEM.
+ * byte offset for bad JSON, a NUL byte or text that is not UTF-8, -E2BIG past `max` bytes or
+ * JSON_DEPTH_MAX levels, -ENOMEM.
  */
 must_check int json_parse(const char *text, size_t len, size_t max, struct json **out,
                           struct err *e);

@@ -2,6 +2,8 @@
 #ifndef DROVER_BASE_JSON_CHARS_H
 #define DROVER_BASE_JSON_CHARS_H
 
+#include <stddef.h>
+
 enum { JSON_PLAIN, JSON_STOP, JSON_HIGH };
 
 /* A table: of a document most bytes are looked at here. */
@@ -11,5 +13,9 @@ static const unsigned char JSON_KIND[256] = {
         ['\\'] = JSON_STOP,
         [0x80 ... 0xFF] = JSON_HIGH, /* part of a UTF-8 sequence, or not */
 };
+
+/* The length of the valid UTF-8 sequence at s, of which left bytes may be read; 0: there is none.
+ */
+size_t json_utf8_length(const char *s, size_t left);
 
 #endif

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The length of the valid UTF-8 sequence at s, 0 when there is none. */
-static size_t utf8_length(const unsigned char *s)
+size_t json_utf8_length(const char *text, size_t left)
 {
+        const unsigned char *s = (const unsigned char *)text;
         static const struct {
                 unsigned char first, last, low, high; /* range of the lead and of the second byte */
                 unsigned char length;
@@ -23,6 +23,8 @@ static size_t utf8_length(const unsigned char *s)
         for (size_t i = 0; i < countof(FORMS); i++) {
                 if (*s < FORMS[i].first || *s > FORMS[i].last)
                         continue;
+                if (left < FORMS[i].length)
+                        return 0;
                 if (s[1] < FORMS[i].low || s[1] > FORMS[i].high)
                         return 0;
                 for (size_t k = 2; k < FORMS[i].length; k++)
@@ -55,7 +57,9 @@ int json_quote(struct buf *b, const char *s)
         for (;;) {
                 while (JSON_KIND[*p] == JSON_PLAIN)
                         p++;
-                size_t n = JSON_KIND[*p] == JSON_HIGH ? utf8_length(p) : 0;
+                size_t n = JSON_KIND[*p] == JSON_HIGH
+                                   ? json_utf8_length((const char *)p, strnlen((const char *)p, 4))
+                                   : 0;
                 if (n) {
                         p += n;
                         continue;

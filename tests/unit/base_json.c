@@ -366,6 +366,26 @@ static void compares(void **state)
         assert_false(json_equal(j, NULL));
 }
 
+static void refuses_what_is_not_utf8(void **state)
+{
+        static const char *const ROWS[] = {"\"\xff\"",         "[\"a\xC3\"]",
+                                           "{\"\xC0\xAF\":1}", "\"\xED\xA0\x80\"",
+                                           "\"\xF0\x9F\x98\"", "\"\xE2\x82"};
+        struct json *j = NULL;
+        struct err e;
+
+        (void)state;
+        for (size_t i = 0; i < countof(ROWS); i++) {
+                size_t n = strlen(ROWS[i]);
+                char *copy = malloc(n); /* no byte more: what reads on is found out */
+
+                memcpy(copy, ROWS[i], n);
+                assert_int_equal(json_parse(copy, n, n, &j, &e), -EINVAL);
+                free(copy);
+        }
+        json_free(must("\"\xE2\x82\xAC \xF0\x9F\x98\x80\""));
+}
+
 static void quotes_what_is_not_utf8(void **state)
 {
         static const struct {
@@ -502,6 +522,7 @@ int main(void)
                 cmocka_unit_test(builds),
                 cmocka_unit_test(adders_take_ownership_even_when_they_fail),
                 cmocka_unit_test(compares),
+                cmocka_unit_test(refuses_what_is_not_utf8),
                 cmocka_unit_test(quotes_what_is_not_utf8),
                 cmocka_unit_test(print_is_bounded),
                 cmocka_unit_test(random_bytes_do_no_harm),

@@ -1,0 +1,64 @@
+/* Any JSON as a VirtualMachine: decoded, judged as a new one and as a change of itself, kept in
+ * brief. */
+#include "api/codec.h"
+#include "core/admission.h"
+#include "core/placement.h"
+#include "tests/fuzz/fuzz.h"
+
+#define ARENA_MAX ((size_t)16 << 20)
+
+static bool no_image(void *ctx, const char *name)
+{
+        (void)ctx;
+        return *name == 'd'; /* there are images from d on */
+}
+
+static void judge(const struct vm *vm, const struct vm *old)
+{
+        struct arena *a = arena_new(ARENA_MAX);
+        const struct admission_facts facts = {vm, old, no_image, NULL};
+        struct admission_report r = {0};
+
+        must(a);
+        admission_check(a, &facts, &r);
+        must(r.rc == 0 && r.n <= ADMISSION_PROBLEMS_MAX && r.nwarnings <= ADMISSION_WARNINGS_MAX);
+        for (size_t i = 0; i < r.n; i++)
+                must(*r.v[i].path && *r.v[i].message && r.v[i].rule != ADMIT_OK);
+        arena_free(a);
+}
+
+/* What is kept of a VM in brief has the same placement. */
+static void in_brief(const struct json *j, const struct vm *vm)
+{
+        char *text = NULL, hash[17], brief_hash[17];
+        struct json *brief = NULL;
+        struct vm *again = NULL;
+        struct err e;
+
+        if (vm_brief(j, &text, &e))
+                return; /* larger than what is kept */
+        must(json_parse(text, strlen(text), FUZZ_TEXT_MAX, &brief, &e) == 0);
+        must(vm_decode(brief, &again, &e) == 0);
+        placement_hash(vm, hash);
+        placement_hash(again, brief_hash);
+        must(!strcmp(hash, brief_hash));
+        vm_free(again);
+        json_free(brief);
+        free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        struct json *j = fuzz_json(data, size);
+        struct vm *vm = NULL;
+        struct err e;
+
+        if (j && vm_decode(j, &vm, &e) == 0) {
+                judge(vm, NULL);
+                judge(vm, vm);
+                in_brief(j, vm);
+                vm_free(vm);
+        }
+        json_free(j);
+        return 0;
+}

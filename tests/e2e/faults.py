@@ -1,7 +1,10 @@
-"""An agent that loses libvirt or the API server says so, recovers, and touches no guest."""
+"""An agent that loses libvirt or the API server says so, recovers, and touches no guest; nor does anything when no webhook
+answers."""
 
+import json
 import os
 import signal
+import time
 
 import lab
 import scenario
@@ -70,15 +73,48 @@ def api_lost(main_job):
     return step
 
 
+def webhooks(count):
+    lab.kubectl("scale", "-n", "drover-system", "deployment/drover-webhook", f"--replicas={count}")
+    lab.wait_for(lambda: len(lab.get("pods", None, "-l", "app.kubernetes.io/name=drover-webhook", namespace="drover-system")) == count,
+                 60, f"{count} webhooks")
+    lab.kubectl("rollout", "status", "-n", "drover-system", "deployment/drover-webhook", "--timeout=60s")
+
+
+def evict(pod):
+    eviction = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}})
+    return lab.run(lab.KUBECTL, "create", "--raw", f"/api/v1/namespaces/default/pods/{pod}/eviction", "-f", "-", stdin=eviction, check=False)
+
+
+def no_webhook(main_job):
+    """Pods that are no VM's come and go as ever; a VM's pod stays."""
+    def step():
+        plain = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": "default"},
+                 "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "drover/handle:dev"}]}}
+        handle = scenario.handles()[0]["metadata"]["name"]
+        webhooks(0)
+        try:
+            lab.apply(plain)
+            done = evict("plain")
+            expect(done.returncode == 0, f"a pod of others cannot be evicted: {done.stderr}")
+            done = evict(handle)
+            expect(done.returncode and "evictions.drover.dev" in done.stderr, f"the eviction of a VM's pod: exit {done.returncode}: {done.stderr}")
+            untouched(main_job)
+        finally:
+            webhooks(2)
+        lab.watch("vm", "demo", scenario.running_at(main_job.node), 30, "Running still")
+        return main_job.migrate()
+    return step
+
+
 _began = {}
 
 
 def _silent(seconds):
-    import time
     return time.monotonic() - _began.setdefault("api", time.monotonic()) > seconds
 
 
 def steps(main_job):
     return [("libvirtd hangs", libvirt_lost(main_job, hang_libvirtd, wake_libvirtd)),
             ("libvirtd dies", libvirt_lost(main_job, kill_libvirtd, start_libvirtd)),
-            ("API server lost", api_lost(main_job))]
+            ("API server lost", api_lost(main_job)),
+            ("no webhook answers", no_webhook(main_job))]

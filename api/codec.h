@@ -64,6 +64,8 @@ struct json *vm_status_encode(const struct vm *vm); /* the whole status object, 
 struct json *host_status_encode(const struct host *h);
 struct json *migration_status_encode(const struct migration *m); /* without transfer */
 struct json *transfer_encode(const struct transfer *t);
+/* A migration to be created, owned by the VM, and held by the finalizer of its journal. */
+struct json *migration_encode(const struct vm *vm, const char *name, enum mig_reason reason);
 struct json *conditions_encode(const struct conditions *c);
 
 /* Kubernetes resource.Quantity, rounded up to whole units: "512Mi", "2G", "1.5Gi", "100m" (-> 1).

@@ -75,6 +75,28 @@ struct json *migration_status_encode(const struct migration *m)
         return enc_end(&e);
 }
 
+struct json *migration_encode(const struct vm *vm, const char *name, enum mig_reason reason)
+{
+        struct enc e = enc_begin();
+        struct json *meta = enc_object(&e, e.root, "metadata");
+        const struct strs held = {(const char *[]){DROVER_FINALIZER}, 1};
+
+        enc_str(&e, e.root, "apiVersion", DROVER_API_VERSION);
+        enc_str(&e, e.root, "kind", "VirtualMachineMigration");
+        enc_str(&e, meta, "name", name);
+        enc_str(&e, meta, "namespace", vm->meta.ns);
+        enc_strs(&e, meta, "finalizers", &held);
+        struct json *owner = enc_element(&e, enc_array(&e, meta, "ownerReferences"));
+        enc_str(&e, owner, "apiVersion", DROVER_API_VERSION);
+        enc_str(&e, owner, "kind", "VirtualMachine");
+        enc_str(&e, owner, "name", vm->meta.name);
+        enc_str(&e, owner, "uid", vm->meta.uid);
+        struct json *spec = enc_object(&e, e.root, "spec");
+        enc_str(&e, spec, "vm", vm->meta.name);
+        enc_str(&e, spec, "reason", mig_reason_name(reason));
+        return enc_end(&e);
+}
+
 struct json *transfer_encode(const struct transfer *t)
 {
         struct enc e = enc_begin();

@@ -225,21 +225,9 @@ static int create_pod(struct doing *d, const struct rec_action *act, struct err 
 
 static int create_migration(struct doing *d, const struct rec_action *act, struct err *e)
 {
-        struct json *m autojson = json_new_object();
-        struct json *meta = json_object_at(m, "metadata"), *spec = json_object_at(m, "spec");
-        struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
+        struct json *m autojson = migration_encode(d->vm, act->name, REASON_PLACEMENT);
 
-        json_set_str(m, "apiVersion", DROVER_API_VERSION);
-        json_set_str(m, "kind", "VirtualMachineMigration");
-        json_set_str(meta, "name", act->name);
-        json_set_str(meta, "namespace", d->vm->meta.ns);
-        json_add(json_array_at(meta, "finalizers"), json_new_string(DROVER_FINALIZER));
-        json_set_str(owner, "apiVersion", DROVER_API_VERSION);
-        json_set_str(owner, "kind", "VirtualMachine");
-        json_set_str(owner, "name", d->vm->meta.name);
-        json_set_str(owner, "uid", d->vm->meta.uid);
-        json_set_str(spec, "vm", d->vm->meta.name);
-        if (!json_set_str(spec, "reason", mig_reason_name(REASON_PLACEMENT)))
+        if (!m)
                 return no_memory(e);
         tell(d, "Normal", "PlacementUnsatisfied", act->why);
         return create(d, &KUBE_MIGRATIONS, d->actor->world->migrations, m, e);

@@ -78,20 +78,10 @@ static int gather(struct kube_client *c, const struct admission_request *req, st
 static int ask_to_move(struct kube_client *c, struct arena *a, const struct vm *vm, int attempt,
                        struct err *e)
 {
-        struct json *m autojson = json_new_object();
-        struct json *meta = json_object_at(m, "metadata"), *spec = json_object_at(m, "spec");
-        struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
         const char *name = evict_migration_name(a, vm, attempt);
+        struct json *m autojson = name ? migration_encode(vm, name, REASON_DRAIN) : NULL;
 
-        json_set_str(m, "apiVersion", DROVER_API_VERSION);
-        json_set_str(m, "kind", "VirtualMachineMigration");
-        json_set_str(meta, "namespace", vm->meta.ns);
-        json_set_str(owner, "apiVersion", DROVER_API_VERSION);
-        json_set_str(owner, "kind", "VirtualMachine");
-        json_set_str(owner, "name", vm->meta.name);
-        json_set_str(owner, "uid", vm->meta.uid);
-        json_set_str(spec, "reason", mig_reason_name(REASON_DRAIN));
-        if (!name || !json_set_str(meta, "name", name) || !json_set_str(spec, "vm", vm->meta.name))
+        if (!m)
                 return err_set(e, -ENOMEM, "out of memory");
         int rc = kube_create(c, &KUBE_MIGRATIONS, vm->meta.ns, m, NULL, e);
         return rc == -EEXIST ? 0 : rc; /* another eviction was a moment faster */

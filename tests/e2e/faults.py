@@ -21,8 +21,7 @@ def untouched(main_job):
 
 
 def start_libvirtd(node):
-    """As tests/lab/node-start does it; it goes on by itself under the node's process 1."""
-    lab.node_exec(node, "sh", "-c", "cd / && exec libvirtd -l -d -p /run/libvirt/libvirtd.pid")
+    lab.run(lab.ROOT / "tests" / "lab" / "restart", node, "libvirtd")
 
 
 def kill_libvirtd(node):

@@ -46,8 +46,9 @@ one_at_a_time() { # one_at_a_time SCRIPT ARGUMENTS... : runs the calling script 
 }
 
 # A process that we start is recorded in FILE as its pid and its start time, so that a later run never
-# ends a stranger that got the same pid.
-start_time() { awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $20 }' "/proc/$1/stat" 2>/dev/null; }
+# ends a stranger that got the same pid. A zombie counts as ended, unless threads of it still run: those keep its
+# files and ports.
+start_time() { awk '{ sub(/.*\) /, ""); if ($1 != "Z" || $18 > 1) print $20 }' "/proc/$1/stat" 2>/dev/null; }
 record() { # record FILE PID
 	mkdir -p "$(dirname "$1")"
 	echo "$2" >"$1"

@@ -66,10 +66,12 @@ class Hold:
                        "clientConfig": {"url": f"https://{HOST}:{PORT}/", "caBundle": bundle}}]})
 
     def close(self):
-        lab.kubectl("delete", "validatingwebhookconfiguration", NAME, "--ignore-not-found")
-        self.server.shutdown()
-        self.server.server_close()
-        self.folder.cleanup()
+        try:
+            lab.kubectl("delete", "validatingwebhookconfiguration", NAME, "--ignore-not-found")
+        finally:
+            self.server.shutdown()
+            self.server.server_close()
+            self.folder.cleanup()
 
     def _wait(self, request):
         with self.lock:

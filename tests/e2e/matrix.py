@@ -7,7 +7,7 @@ import signal
 import time
 
 import lab
-from guest import Guest, slowly
+from guest import Guest, nodes, slowly
 from hold import Hold
 from lab import at, expect
 
@@ -111,10 +111,7 @@ def kill_qemu(node):
 
 
 def kill_apiserver(g):
-    pid = int((lab.LAB / "control-plane" / "kube-apiserver.pid").read_text())
-    os.kill(pid, signal.SIGKILL)
-    lab.wait_for(lambda: not _command(pid), 30, "dead")
-    lab.run(lab.ROOT / "tests" / "cluster" / "up", timeout=300)
+    lab.run(lab.ROOT / "tests" / "cluster" / "restart", "kube-apiserver", timeout=330)
 
 
 VICTIMS = {
@@ -207,10 +204,17 @@ class Matrix:
             return None
 
     def end(self):
-        if self.g:
-            self.g.delete()
-        if self.hold:
-            self.hold.close()
+        try:
+            if self.g:
+                self.g.delete()
+                for node in nodes():
+                    ports = lab.node_exec(node, "ss", "-Htln", "sport >= :49152 and sport <= :49215").strip()
+                    expect(not ports, f"migration ports left open on {node}: {ports}")
+                left = lab.LAB / "pool" / "disks" / self.g.uid
+                expect(not left.exists(), f"left behind: {left}")
+        finally:
+            if self.hold:
+                self.hold.close()
 
 
 def steps(everything=False):

@@ -130,6 +130,8 @@ format:
 	clang-format-14 -i $(FORMATTED)
 
 # --- set-up, lab, demo, tests
+# one clock for all that the scripts say
+export LAB_STARTED := $(or $(LAB_STARTED),$(shell date +%s.%N))
 .PHONY: deps images lab-up down demo test test-faults e2e bench-migration help clean
 deps:
 	@scripts/deps

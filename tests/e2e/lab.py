@@ -22,6 +22,7 @@ KUBECTL = LAB / "bin" / "kubectl"
 ENV = dict(os.environ, KUBECONFIG=str(LAB / "kubeconfig"), KUBECACHEDIR=str(LAB / "kubectl"), KUBERC="off")
 ECHO_PORT, BOOT_ID_PORT = 7, 7001
 GAP_INTERVAL = 0.005
+GAP_OPEN_S = 10
 
 
 if os.geteuid():  # raw sockets for the gap meter, signals to what the lab runs
@@ -169,6 +170,11 @@ def domains(node):
     return node_exec(node, "virsh", "-q", "list", "--name").split()
 
 
+def defined(node):
+    """Likewise, and those that are only defined."""
+    return node_exec(node, "virsh", "-q", "list", "--all", "--name").split()
+
+
 def mount_server(node):
     """Pid of the FUSE server behind the node's pool."""
     return int((LAB / node / "bindfs.pid").read_text())
@@ -236,6 +242,10 @@ class GapMeter:
         return self
 
     def __exit__(self, *_):
+        """The gap that is open now counts: whoever stops is answered once more, or waits as long as a gap may last."""
+        seen, deadline = self.replies, time.monotonic() + GAP_OPEN_S
+        while self.replies == seen and time.monotonic() < deadline:
+            time.sleep(GAP_INTERVAL)
         self.stopping.set()
         self.thread.join()
 
@@ -270,3 +280,5 @@ class GapMeter:
                         if now - last > self.longest:
                             self.longest, self.ended = now - last, time.time()
                     last = now
+            if last is not None and time.monotonic() - last > self.longest:
+                self.longest, self.ended = time.monotonic() - last, time.time()

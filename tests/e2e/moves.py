@@ -24,11 +24,13 @@ def back_and_forth(main_job):
         before = succeeded()
         gaps = []
         for _ in range(TIMES):
-            gaps.append(int(main_job.migrate()[-1].split()[2]))
+            for _ in main_job.migrate():
+                pass
+            gaps.append(main_job.gap)
         vm = lab.get("vm", "demo")
         expect(at(vm, "status.phase") == "Running", f"phase {at(vm, 'status.phase')}")
         expect(len(lab.get("pods", None, "-l", "drover.dev/vm=demo")) == 1, "more than one pod is left")
-        found = [d for n in ("node1", "node2") for d in lab.domains(n)]
+        found = [d for n in ("node1", "node2") for d in lab.defined(n)]
         expect(found == ["default_demo"], f"domains {found}")
         expect(succeeded() - before == TIMES, f"{succeeded() - before} migrations counted")
         kept = lab.wait_for(lambda: len(scenario.migrations()) == 5 and scenario.migrations(), 20,

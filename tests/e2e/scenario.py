@@ -1,6 +1,9 @@
-"""The main job, told once: `demo` shows it, `run` counts it. A step returns the lines worth reading."""
+"""The main job, told once: `demo` shows it, `run` counts it. A step returns the lines worth reading, or yields them as they
+come true."""
 
+import concurrent.futures
 import json
+import queue
 import time
 
 import lab
@@ -39,6 +42,19 @@ def figure(name, gap):
     return f"figure {name} {gap} ms target <= {GAP_TARGET_MS} {'ok' if gap <= GAP_TARGET_MS else 'short'}"
 
 
+def told(vms):
+    """A line whenever a VM's phase or its migration's progress is another; returns the phases."""
+    phases, last = [], None
+    for vm in vms:
+        now = (at(vm, "status.phase"), at(vm, "status.migration.phase", ""), at(vm, "status.migration.percent", 0),
+               at(vm, "status.migration.target", ""))
+        phases.append(now[0])
+        if now != last and now[1]:
+            yield f"{now[0]}: {now[1]} {now[2]} %{f', to {now[3]}' if now[3] else ''}"
+        last = now
+    return phases
+
+
 def handles(vm="demo"):
     """The VM's handle pods that are not on their way out."""
     return [p for p in get("pods", None, "-l", f"drover.dev/vm={vm}") if not at(p, "metadata.deletionTimestamp")]
@@ -52,8 +68,10 @@ def migrations(vm="demo"):
 class Scenario:
     """State handed from step to step."""
 
-    def __init__(self):
-        self.node = self.address = self.boot = self.session = None
+    def __init__(self, mibps=0):
+        """mibps: what the VM's copies are held to, so that a person can watch them; 0 is no limit."""
+        self.node = self.address = self.boot = self.session = self.gap = None
+        self.mibps = mibps
 
     # each step: (title, method)
     def steps(self):
@@ -101,18 +119,20 @@ class Scenario:
             with lab.HungMount("node2"):
                 lab.watch("vmhost", "node2", lambda h: any(m["health"] == "Unhealthy" for m in at(h, "status.mounts", [])),
                           30, "seen as unhealthy", namespace="")
+                yield "node2's storage hangs, and its agent has said so"
                 lab.apply(vm)
                 pod = lab.wait_for(lambda: handles("refused"), 20, "made")[0]["metadata"]["name"]
-                said = lab.wait_for(lambda: self._why_pending(pod), 30, "refused by the scheduler")
+                yield lab.wait_for(lambda: self._why_pending(pod), 30, "refused by the scheduler")
             lab.watch("vmhost", "node2", lambda h: all(m["health"] == "Healthy" for m in at(h, "status.mounts", [])),
                       30, "healthy again", namespace="")
             healthy = time.monotonic()
+            yield "the storage is healthy again"
             lab.watch("pod", pod, lambda p: at(p, "spec.nodeName") == "node2", 30, "bound", namespace=NAMESPACE)
             woken = time.monotonic() - healthy
             expect(woken < WOKEN_S, f"bound only {woken:.1f} s after its storage was healthy again")
+            yield f"bound to node2 {woken:.1f} s later"
         finally:
             lab.kubectl("delete", "vm", "refused", "--ignore-not-found", "--timeout=60s")
-        return [said, f"bound {woken:.1f} s after the storage was healthy again"]
 
     @staticmethod
     def _why_pending(pod):
@@ -123,7 +143,11 @@ class Scenario:
     def apply_vm(self):
         # The host may hold a guest of an earlier run that was not removed; begin anew.
         lab.run(lab.KUBECTL, "delete", "vm", "demo", "--ignore-not-found", timeout=120)
-        return [lab.apply(DEMO).stdout.strip()]
+        lines = lab.apply(DEMO).stdout.strip().splitlines()
+        if self.mibps:
+            lab.patch("vm", "demo", {"spec": {"migration": {"bandwidthMiBps": self.mibps}}})
+            lines.append(f"its copies are held to {self.mibps} MiB/s, so that there is something to watch")
+        return lines
 
     def mutated_pod(self):
         pod = lab.wait_for(handles, 20, "made")[0]
@@ -152,38 +176,37 @@ class Scenario:
         return [f"{self.address} port {lab.ECHO_PORT}, guest boot id {self.boot}"]
 
     def migrate(self):
+        """Says what happens as it happens; the longest gap is kept in self.gap."""
         source, target = self.node, other(self.node)
         patch = on_node(target)
-        seen = []  # what a person with `kubectl get vm -w` sees
-
-        def arrived(vm):
-            now = (at(vm, "status.phase"), at(vm, "status.migration.phase", ""), at(vm, "status.migration.percent", 0))
-            if not seen or seen[-1] != now:
-                seen.append(now)
-            return running_at(target)(vm)
-
-        began = time.monotonic()
+        seen = queue.SimpleQueue()  # what a person with `kubectl get vm -w` sees
+        yield f"kubectl patch vm demo --type merge -p '{json.dumps(patch)}'"
         with lab.GapMeter(self.address) as meter:
             lab.patch("vm", "demo", patch)
-            lab.watch("vm", "demo", arrived, 120, f"Running on {target}")
+            began = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                arrived = pool.submit(lab.watch, "vm", "demo", lambda v: seen.put(v) or running_at(target)(v), 120, f"Running on {target}")
+                arrived.add_done_callback(lambda _: seen.put(None))
+                phases = yield from told(iter(seen.get, None))
+                arrived.result()
             took = time.monotonic() - began
             self.node = target
+        expect("Migrating" in phases, f"phase Migrating was never shown: {phases}")
         lab.wait_for(lambda: len(handles()) == 1, 30, "down to one pod")
-        gap = meter.gap_ms()
-        self.session.say()
-        expect(lab.boot_id(self.address) == self.boot, "the guest was booted again")
-        expect(any(phase == "Migrating" for phase, _, _ in seen), f"phase Migrating was never shown: {seen}")
         expect(handles()[0]["spec"]["nodeName"] == target, "the pod left is not the one on the target")
-        expect(lab.domains(source) == [], f"domains left on {source}: {lab.domains(source)}")
+        expect(lab.defined(source) == [], f"domains left on {source}: {lab.defined(source)}")
         expect(lab.domains(target) == ["default_demo"], f"domains on {target}: {lab.domains(target)}")
-        expect(gap < GAP_LIMIT_MS, f"longest gap {gap} ms, at most {GAP_LIMIT_MS} ms allowed")
         last = migrations()[-1]
-        return [f"kubectl patch vm demo --type merge -p '{json.dumps(patch)}'",
-                "seen: " + ", ".join(f"{p}{f' {m} {n}%' if m else ''}" for p, m, n in seen),
-                f"{source} -> {target} in {took:.1f} s, old pod gone; migration {last['metadata']['name']} "
-                f"{at(last, 'status.phase')}, {at(last, 'status.totalMs')} ms, guest paused {at(last, 'status.downtimeMs')} ms",
-                f"same TCP session, same boot id; longest gap {gap} ms at 5 ms interval ({meter.replies} echoes)",
-                figure("migration_gap", gap)]
+        yield (f"{source} -> {target} in {took:.1f} s, old pod gone; migration {last['metadata']['name']} "
+               f"{at(last, 'status.phase')}, {at(last, 'status.totalMs')} ms, guest paused {at(last, 'status.downtimeMs')} ms")
+        self.session.say()
+        yield "the same TCP session is alive"
+        expect(lab.boot_id(self.address) == self.boot, "the guest was booted again")
+        yield f"the same guest: boot id {self.boot}"
+        self.gap = meter.gap_ms()
+        yield f"longest gap {self.gap} ms at 5 ms interval ({meter.replies} echoes)"
+        yield figure("migration_gap", self.gap)
+        expect(self.gap < GAP_LIMIT_MS, f"longest gap {self.gap} ms, at most {GAP_LIMIT_MS} ms allowed")
 
     def delete_vm(self):
         if self.session:
@@ -192,5 +215,5 @@ class Scenario:
         expect(not handles(), "a handle pod is left")
         lab.wait_for(lambda: not migrations(), 30, "rid of its migrations")
         for node in ("node1", "node2"):
-            expect(lab.domains(node) == [], f"domains left on {node}: {lab.domains(node)}")
+            expect(lab.defined(node) == [], f"domains left on {node}: {lab.defined(node)}")
         expect(not list((lab.LAB / "pool" / "disks").glob("*/*")), "a disk is left in the pool")

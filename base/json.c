@@ -2,10 +2,9 @@
  */
 #include "base/json.h"
 
-#include "base/json_chars.h"
+#include "base/json_scan.h"
 
 #include <cjson/cJSON.h>
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -24,96 +23,36 @@ static struct json *json(cJSON *c)
         return (struct json *)c;
 }
 
-static int bad(struct err *e, size_t at)
-{
-        return err_set(e, -EINVAL, "bad JSON at byte %zu", at);
-}
-
-/* "\u0000" would end the string early, and cJSON takes bad digits for it. */
-static bool escape_ok(const char *p, size_t left)
-{
-        if (left < 2 || p[1] != 'u')
-                return left >= 2;
-        if (left < 6 || memcmp(p + 2, "0000", 4) == 0)
-                return false;
-        for (int i = 2; i < 6; i++)
-                if (!isxdigit((unsigned char)p[i]))
-                        return false;
-        return true;
-}
-
-/* i is behind a string's first quote. The offset of its last, or of what must not stand there. */
-static size_t string_end(const char *text, size_t len, size_t i)
-{
-        for (;;) {
-                while (i < len && JSON_KIND[(unsigned char)text[i]] == JSON_PLAIN)
-                        i++;
-                if (i == len)
-                        return i;
-                if (JSON_KIND[(unsigned char)text[i]] == JSON_HIGH) {
-                        size_t n = json_utf8_length(text + i, len - i);
-
-                        if (!n)
-                                return i;
-                        i += n;
-                } else if (text[i] == '\\' && escape_ok(text + i, len - i)) {
-                        i += 2; /* of "\uXXXX" the digits are plain */
-                } else {
-                        return i;
-                }
-        }
-}
-
-/*
- * What cJSON is lax about: depth (it recurses 1000 levels), control characters, which it takes for
- * white space or for part of a string, escapes, and bytes that are not UTF-8.
+/* json_scan judges the text: cJSON is lax about depth, numbers, escapes, control characters, UTF-8.
  */
-static int scan(const char *text, size_t len, struct err *e)
+static int check(const char *text, size_t len, size_t max, struct err *e)
 {
-        int depth = 0;
+        struct json_scan s;
 
-        for (size_t i = 0; i < len; i++) {
-                char c = text[i];
-
-                if (c == '"') {
-                        i = string_end(text, len, i + 1);
-                        if (i == len || text[i] != '"')
-                                return bad(e, i);
-                } else if (c == '{' || c == '[') {
-                        if (++depth > JSON_DEPTH_MAX)
-                                return err_set(e, -E2BIG, "JSON deeper than %d levels at byte %zu",
-                                               JSON_DEPTH_MAX, i);
-                } else if (c == '}' || c == ']') {
-                        depth--;
-                } else if ((unsigned char)c < ' ' && c != '\t' && c != '\n' && c != '\r') {
-                        return bad(e, i);
-                }
-        }
-        return 0;
+        json_scan_begin(&s, text, len, max, e);
+        json_scan_value(&s);
+        if (json_scan_end(&s) == 0 && s.values > JSON_VALUES_MAX)
+                return err_set(e, -E2BIG, "JSON of %zu values, at most %d allowed", s.values,
+                               JSON_VALUES_MAX);
+        return s.rc;
 }
 
 int json_parse(const char *text, size_t len, size_t max, struct json **out, struct err *e)
 {
         const char *end = NULL;
+        int rc = check(text, len, max, e);
 
-        if (len > max)
-                return err_set(e, -E2BIG, "JSON of %zu bytes, at most %zu allowed", len, max);
-        if (len == 0)
-                return bad(e, 0);
-        int rc = scan(text, len, e);
         if (rc < 0)
                 return rc;
         errno = 0; /* cJSON does not tell a failed malloc from bad text, malloc does */
         struct json *j = json(cJSON_ParseWithLengthOpts(text, len, &end, false));
         if (!j && errno == ENOMEM)
                 return err_sys(e, -ENOMEM, "parse JSON");
-        if (!j)
-                return bad(e, end ? (size_t)(end - text) : 0);
-        while (end < text + len && (unsigned char)*end <= ' ')
+        while (j && end < text + len && (unsigned char)*end <= ' ')
                 end++;
-        if (end < text + len) {
+        if (!j || end < text + len) { /* which cJSON cuts */
                 json_free(j);
-                return bad(e, (size_t)(end - text));
+                return err_set(e, -EINVAL, "JSON with a number of more than 63 characters");
         }
         *out = j;
         return 0;

@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JSON_DEPTH_MAX 64
+#define JSON_DEPTH_MAX  64
+#define JSON_VALUES_MAX (1 << 18) /* in a tree: it takes many times the room of its text */
 
 struct json;
 
@@ -31,8 +32,8 @@ enum json_type {
 
 /*
  * Parses one document (surrounding white space allowed, trailing bytes are not). -EINVAL with the
- * byte offset for bad JSON, a NUL byte or text that is not UTF-8, -E2BIG past `max` bytes or
- * JSON_DEPTH_MAX levels, -ENOMEM.
+ * byte offset for bad JSON, a NUL byte or text that is not UTF-8, -E2BIG past `max` bytes,
+ * JSON_DEPTH_MAX levels or JSON_VALUES_MAX values, -ENOMEM.
  */
 must_check int json_parse(const char *text, size_t len, size_t max, struct json **out,
                           struct err *e);

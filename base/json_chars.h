@@ -1,4 +1,4 @@
-/* Kinds of bytes in a JSON string, for the two files of base/ that run over such text. */
+/* Kinds of bytes in a JSON string, for the files of base/ that run over such text. */
 #ifndef DROVER_BASE_JSON_CHARS_H
 #define DROVER_BASE_JSON_CHARS_H
 

@@ -81,7 +81,6 @@ void dec_label_selector(struct dec *d, const struct at *up, const char *key,
         struct at at = dec_object(d, up, key);
 
         *out = (struct label_selector){
-                .present = at.j,
                 .match_labels = dec_kvs(d, &at, "matchLabels"),
                 .exprs = requirements(d, &at, "matchExpressions"),
         };

@@ -214,23 +214,3 @@ bool node_selector_implies(const struct node_selector *x, const struct node_sele
         }
         return true;
 }
-
-bool label_selector_matches(const struct label_selector *s, const struct kvs *labels)
-{
-        if (!s->present)
-                return false;
-        for (size_t i = 0; i < s->match_labels.n; i++) {
-                const char *have = kvs_get(labels, s->match_labels.v[i].key);
-
-                if (!have || strcmp(have, s->match_labels.v[i].value))
-                        return false;
-        }
-        for (size_t i = 0; i < s->exprs.n; i++) {
-                const struct requirement *r = &s->exprs.v[i];
-
-                if (r->op == OP_GT || r->op == OP_LT ||
-                    !requirement_matches(r, kvs_get(labels, r->key)))
-                        return false;
-        }
-        return true;
-}

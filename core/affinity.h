@@ -55,12 +55,13 @@ int node_selector_and(struct arena *a, const struct node_selector *x, const stru
  */
 bool node_selector_implies(const struct node_selector *x, const struct node_selector *y);
 
-/* metav1.LabelSelector with its own operators In, NotIn, Exists, DoesNotExist. */
+/*
+ * metav1.LabelSelector with its own operators In, NotIn, Exists, DoesNotExist: checked at admission
+ * and written to the pods, among which the scheduler selects.
+ */
 struct label_selector {
-        bool present; /* a null selector matches nothing, an empty one all */
         struct kvs match_labels;
         struct requirements exprs;
 };
-bool label_selector_matches(const struct label_selector *s, const struct kvs *labels);
 
 #endif

@@ -294,35 +294,6 @@ static void without_memory(void **state)
         }
 }
 
-static void label_selectors(void **state)
-{
-        struct kv web[] = {{"app", "web"}, {"tier", "1"}};
-        struct kvs labels = {web, 2}, none = {NULL, 0};
-        struct kv want[] = {{"app", "web"}}, other[] = {{"app", "db"}}, lacking[] = {{"zone", ""}};
-        struct requirement front = {"tier", OP_IN, "In", VALUES("1", "2")};
-        struct requirement no_zone = {"zone", OP_DOES_NOT_EXIST, "DoesNotExist", NO_VALUES};
-        struct requirement above = {"tier", OP_GT, "Gt", VALUES("0")};
-        struct requirement pair[] = {front, no_zone};
-        struct label_selector s = {true, {want, 1}, {pair, 2}};
-
-        (void)state;
-        assert_true(label_selector_matches(&s, &labels));
-        assert_false(label_selector_matches(&s, &none));
-        s.match_labels.v = other;
-        assert_false(label_selector_matches(&s, &labels));
-        s.match_labels.v = lacking;
-        assert_false(label_selector_matches(&s, &labels));
-        s = (struct label_selector){true, {NULL, 0}, {&front, 1}};
-        assert_true(label_selector_matches(&s, &labels));
-        assert_false(label_selector_matches(&s, &none));
-        s.exprs.v = &above; /* operators of nodes alone */
-        assert_false(label_selector_matches(&s, &labels));
-        s = (struct label_selector){.present = true};
-        assert_true(label_selector_matches(&s, &none)); /* empty: all */
-        s.present = false;
-        assert_false(label_selector_matches(&s, &labels)); /* null: nothing */
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -336,7 +307,6 @@ int main(void)
                 cmocka_unit_test(repeated_requirements_once),
                 cmocka_unit_test(too_many_terms),
                 cmocka_unit_test(without_memory),
-                cmocka_unit_test(label_selectors),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

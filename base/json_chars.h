@@ -18,4 +18,7 @@ static const unsigned char JSON_KIND[256] = {
  */
 size_t json_utf8_length(const char *s, size_t left);
 
+/* The first byte from p on that is not plain, or the end. */
+const char *json_plain_end(const char *p, const char *end);
+
 #endif

@@ -3,14 +3,12 @@
 #include "base/json_chars.h"
 
 #include <ctype.h>
-#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte)) /* in all eight bytes of a word */
-#define UTF8_MAX   4
+#define UTF8_MAX 4
 
 _Static_assert(JSON_DEPTH_MAX <= 64, "a bit of json_scan.objects for each level");
 
@@ -21,7 +19,7 @@ static bool bad(struct json_scan *s, const char *at)
         return false;
 }
 
-void json_scan_fail(struct json_scan *s, const char *fmt, ...)
+void json_scan_fail(struct json_scan *s, int code, const char *fmt, ...)
 {
         char text[ERR_MSG_MAX];
         va_list ap;
@@ -31,7 +29,7 @@ void json_scan_fail(struct json_scan *s, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
-        s->rc = err_set(s->e, -EINVAL, "%s", text);
+        s->rc = err_set(s->e, code, "%s", text);
 }
 
 void json_scan_begin(struct json_scan *s, const char *text, size_t len, size_t max, struct err *e)
@@ -57,28 +55,6 @@ int json_scan_end(struct json_scan *s)
 }
 
 /* --- strings */
-
-/*
- * The first byte that is not plain, or the end. Eight at a time: in the word of those that are not,
- * the lowest byte marked is one; a borrow marks only what is above it.
- */
-static const char *plain_end(const char *p, const char *end)
-{
-        for (uint64_t word, quote, slash; end - p >= 8; p += 8) {
-                memcpy(&word, p, sizeof(word));
-                word = le64toh(word);
-                quote = word ^ EACH('"');
-                slash = word ^ EACH('\\');
-                word |= (word - EACH(' ')) & ~word;
-                word |= ((quote - EACH(1)) & ~quote) | ((slash - EACH(1)) & ~slash);
-                word &= EACH(0x80);
-                if (word)
-                        return p + __builtin_ctzll(word) / 8;
-        }
-        while (p < end && JSON_KIND[(unsigned char)*p] == JSON_PLAIN)
-                p++;
-        return p;
-}
 
 /* The number that \uXXXX at p stands for; 0 when it is none, or NUL. */
 static unsigned unit_at(const char *p, const char *end)
@@ -119,7 +95,7 @@ static unsigned escape_at(const char *p, const char *end, size_t *len)
 /* Passes a string, at whose first quote it stands. */
 static bool pass_string(struct json_scan *s)
 {
-        const char *p = plain_end(s->at + 1, s->end);
+        const char *p = json_plain_end(s->at + 1, s->end);
         size_t n;
 
         while (p < s->end && *p != '"') {
@@ -129,7 +105,7 @@ static bool pass_string(struct json_scan *s)
                         n = json_utf8_length(p, (size_t)(s->end - p));
                 if (!n)
                         return bad(s, p);
-                p = plain_end(p + n, s->end);
+                p = json_plain_end(p + n, s->end);
         }
         if (p == s->end)
                 return bad(s, p);

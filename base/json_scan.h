@@ -47,8 +47,8 @@ void json_scan_open(struct json_scan *s);
 bool json_scan_member(struct json_scan *s, struct json_span *key);
 /* In a list: true at an element, false when the list is over and left behind. */
 bool json_scan_element(struct json_scan *s);
-/* Fails with a reason of the caller's own. */
-void json_scan_fail(struct json_scan *s, const char *fmt, ...) printf_like(2, 3);
+/* Fails with a reason of the caller's own, unless it has failed before. */
+void json_scan_fail(struct json_scan *s, int code, const char *fmt, ...) printf_like(3, 4);
 
 /* Is the span a string, or key, that reads so? */
 bool json_span_is(struct json_span span, const char *string);

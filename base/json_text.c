@@ -3,9 +3,12 @@
 
 #include "base/json_chars.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte)) /* in all eight bytes of a word */
 
 size_t json_utf8_length(const char *text, size_t left)
 {
@@ -35,6 +38,28 @@ size_t json_utf8_length(const char *text, size_t left)
         return 0;
 }
 
+/*
+ * Eight at a time. The lowest byte that is marked in a word is not plain; a borrow can only mark
+ * wrongly what is above it.
+ */
+const char *json_plain_end(const char *p, const char *end)
+{
+        for (uint64_t word, quote, slash; end - p >= 8; p += 8) {
+                memcpy(&word, p, sizeof(word));
+                word = le64toh(word);
+                quote = word ^ EACH('"');
+                slash = word ^ EACH('\\');
+                word |= (word - EACH(' ')) & ~word;
+                word |= ((quote - EACH(1)) & ~quote) | ((slash - EACH(1)) & ~slash);
+                word &= EACH(0x80);
+                if (word)
+                        return p + __builtin_ctzll(word) / 8;
+        }
+        while (p < end && JSON_KIND[(unsigned char)*p] == JSON_PLAIN)
+                p++;
+        return p;
+}
+
 static int add_escape(struct buf *b, unsigned char c)
 {
         static const char LETTERS[][2] = {{'"', '"'},  {'\\', '\\'}, {'\n', 'n'}, {'\t', 't'},
@@ -50,25 +75,23 @@ static int add_escape(struct buf *b, unsigned char c)
 
 int json_quote(struct buf *b, const char *s)
 {
-        const unsigned char *p = (const unsigned char *)s;
-        const unsigned char *clean = p; /* start of what may go out as it is */
+        const char *end = s + strlen(s), *p = s;
 
         buf_add(b, "\"", 1);
-        for (;;) {
-                while (JSON_KIND[*p] == JSON_PLAIN)
-                        p++;
-                size_t n = JSON_KIND[*p] == JSON_HIGH
-                                   ? json_utf8_length((const char *)p, strnlen((const char *)p, 4))
+        for (;;) { /* s is the start of what may go out as it is */
+                p = json_plain_end(p, end);
+                size_t n = JSON_KIND[(unsigned char)*p] == JSON_HIGH
+                                   ? json_utf8_length(p, (size_t)(end - p))
                                    : 0;
                 if (n) {
                         p += n;
                         continue;
                 }
-                buf_add(b, clean, (size_t)(p - clean));
-                if (!*p)
+                buf_add(b, s, (size_t)(p - s));
+                if (p == end)
                         return buf_add(b, "\"", 1);
-                add_escape(b, *p++);
-                clean = p;
+                add_escape(b, (unsigned char)*p++);
+                s = p;
         }
 }
 

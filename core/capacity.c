@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MIB          ((int64_t)1 << 20)
@@ -10,6 +9,7 @@
 #define PAGE_1GI     (1024 * MIB)
 #define AMOUNT_MAX   ((int64_t)1 << 60) /* sums of what hosts say of themselves stop here */
 #define AMOUNT_TEXT  32
+#define SIGN_TEXT    32
 #define PERMILLE     1000
 #define ROOM_POINTS  6
 #define SLOT_POINTS  2
@@ -149,6 +149,55 @@ static int64_t at_least_0(int64_t v)
         return v > 0 ? v : 0;
 }
 
+/* --- sentences, without printf: hundreds are written while the scheduler waits */
+
+struct line {
+        char *text; /* always terminated */
+        size_t len, size;
+};
+
+static void add(struct line *l, const char *s, size_t n)
+{
+        size_t room = l->size - 1 - l->len;
+
+        n = n < room ? n : room;
+        memcpy(l->text + l->len, s, n);
+        l->len += n;
+        l->text[l->len] = '\0';
+}
+
+static void add_text(struct line *l, const char *s)
+{
+        add(l, s, strlen(s));
+}
+
+static void add_number(struct line *l, long long v)
+{
+        unsigned long long left = v < 0 ? 0 - (unsigned long long)v : (unsigned long long)v;
+        char digits[24], *p = digits + sizeof(digits);
+
+        do {
+                *--p = (char)('0' + left % 10);
+                left /= 10;
+        } while (left);
+        if (v < 0)
+                *--p = '-';
+        add(l, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+/* Knows %s and %lld. */
+static void add_format(struct line *l, const char *fmt, va_list ap)
+{
+        for (const char *mark; (mark = strchr(fmt, '%')); fmt = mark + (mark[1] == 's' ? 2 : 4)) {
+                add(l, fmt, (size_t)(mark - fmt));
+                if (mark[1] == 's')
+                        add_text(l, va_arg(ap, const char *));
+                else
+                        add_number(l, va_arg(ap, long long));
+        }
+        add_text(l, fmt);
+}
+
 /*
  * "512 MiB", "7.51 GiB". What is needed is rounded up and what is free down, so that the one never
  * reads as the other.
@@ -157,14 +206,14 @@ static const char *amount(int64_t bytes, bool up, char out[AMOUNT_TEXT])
 {
         int64_t mib = (at_least_0(bytes) + (up ? MIB - 1 : 0)) / MIB;
         int64_t hundredths = (mib % 1024 * 100 + (up ? 1023 : 0)) / 1024 + mib / 1024 * 100;
+        struct line l = {out, 0, AMOUNT_TEXT};
 
-        if (mib < 1024)
-                snprintf(out, AMOUNT_TEXT, "%lld MiB", (long long)mib);
-        else if (hundredths % 100 == 0)
-                snprintf(out, AMOUNT_TEXT, "%lld GiB", (long long)(hundredths / 100));
-        else
-                snprintf(out, AMOUNT_TEXT, "%lld.%02lld GiB", (long long)(hundredths / 100),
-                         (long long)(hundredths % 100));
+        add_number(&l, mib < 1024 ? mib : hundredths / 100);
+        if (mib >= 1024 && hundredths % 100) {
+                add_text(&l, hundredths % 100 < 10 ? ".0" : ".");
+                add_number(&l, hundredths % 100);
+        }
+        add_text(&l, mib < 1024 ? " MiB" : " GiB");
         return out;
 }
 
@@ -172,19 +221,20 @@ struct rule_args {
         const struct capacity_view *v;
         const struct capacity_demand *d;
         int64_t silent_limit_ms;
-        char *message;
+        struct line *message; /* NULL: nobody wants to know */
 };
 
 __attribute__((format(printf, 2, 3))) static bool refuse(const struct rule_args *r, const char *fmt,
                                                          ...)
 {
         va_list ap;
-        int n = snprintf(r->message, CAPACITY_MESSAGE_MAX, "%s: ", r->v->node);
 
-        if (n < 0 || n >= CAPACITY_MESSAGE_MAX)
+        if (!r->message)
                 return true;
+        add_text(r->message, r->v->node);
+        add_text(r->message, ": ");
         va_start(ap, fmt);
-        vsnprintf(r->message + n, CAPACITY_MESSAGE_MAX - (size_t)n, fmt, ap);
+        add_format(r->message, fmt, ap);
         va_end(ap);
         return true;
 }
@@ -230,9 +280,10 @@ static bool not_ready(const struct rule_args *r)
 static bool lacks_cpu_model(const struct rule_args *r)
 {
         const char *model = r->d->cpu_model;
+        bool lacks = r->v->cpu_model == CAPACITY_ASK ? !host_has_cpu_model(r->v->host, model)
+                                                     : r->v->cpu_model == CAPACITY_LACKS;
 
-        return *model && !host_has_cpu_model(r->v->host, model) &&
-               refuse(r, "its hypervisor cannot run CPU model %s", model);
+        return *model && lacks && refuse(r, "its hypervisor cannot run CPU model %s", model);
 }
 
 static bool lacks_bridge(const struct rule_args *r)
@@ -315,21 +366,20 @@ static bool short_of_huge_pages(const struct rule_args *r)
 
 static const struct {
         const char *name;
-        bool unresolvable;
         bool (*refuses)(const struct rule_args *r);
 } rules[CAPACITY_RULES] = {
-        [CAPACITY_FITS] = {"fits", false, NULL},
-        [CAPACITY_NO_HOST] = {"no-host", true, no_host},
-        [CAPACITY_SILENT] = {"silent", true, is_silent},
-        [CAPACITY_NOT_READY] = {"not-ready", true, not_ready},
-        [CAPACITY_CPU_MODEL] = {"cpu-model", true, lacks_cpu_model},
-        [CAPACITY_BRIDGE] = {"bridge", true, lacks_bridge},
-        [CAPACITY_NO_POOL] = {"no-pool", true, lacks_pool},
-        [CAPACITY_POOL_HEALTH] = {"pool-health", true, pool_ails},
-        [CAPACITY_SLOTS] = {"slots", false, slots_taken},
-        [CAPACITY_CPUS] = {"cpus", false, short_of_cpus},
-        [CAPACITY_MEMORY] = {"memory", false, short_of_memory},
-        [CAPACITY_HUGE_PAGES] = {"huge-pages", false, short_of_huge_pages},
+        [CAPACITY_FITS] = {"fits", NULL},
+        [CAPACITY_NO_HOST] = {"no-host", no_host},
+        [CAPACITY_SILENT] = {"silent", is_silent},
+        [CAPACITY_NOT_READY] = {"not-ready", not_ready},
+        [CAPACITY_CPU_MODEL] = {"cpu-model", lacks_cpu_model},
+        [CAPACITY_BRIDGE] = {"bridge", lacks_bridge},
+        [CAPACITY_NO_POOL] = {"no-pool", lacks_pool},
+        [CAPACITY_POOL_HEALTH] = {"pool-health", pool_ails},
+        [CAPACITY_SLOTS] = {"slots", slots_taken},
+        [CAPACITY_CPUS] = {"cpus", short_of_cpus},
+        [CAPACITY_MEMORY] = {"memory", short_of_memory},
+        [CAPACITY_HUGE_PAGES] = {"huge-pages", short_of_huge_pages},
 };
 
 const char *capacity_rule_name(enum capacity_rule r)
@@ -337,25 +387,36 @@ const char *capacity_rule_name(enum capacity_rule r)
         return (unsigned)r < CAPACITY_RULES ? rules[r].name : "unknown";
 }
 
-bool capacity_unresolvable(enum capacity_rule r)
+/* " [rule 7 pool-health]", for which room was kept. */
+static void sign(struct line *l, int rule)
 {
-        return (unsigned)r < CAPACITY_RULES && rules[r].unresolvable;
+        l->size += SIGN_TEXT;
+        add_text(l, " [rule ");
+        add_number(l, rule);
+        add_text(l, " ");
+        add_text(l, rules[rule].name);
+        add_text(l, "]");
 }
 
 enum capacity_rule capacity_check(const struct capacity_view *v, const struct capacity_demand *d,
-                                  int64_t silent_limit_ms, char message[CAPACITY_MESSAGE_MAX])
+                                  int64_t silent_limit_ms, char *message)
 {
-        struct rule_args r = {v, d, silent_limit_ms, NULL};
+        struct line line = {message, 0, CAPACITY_MESSAGE_MAX - SIGN_TEXT};
+        struct rule_args r = {v, d, silent_limit_ms, message ? &line : NULL};
         int end = v->holds ? CAPACITY_CPU_MODEL : CAPACITY_RULES;
 
-        r.message = message;
-        for (int i = CAPACITY_FITS + 1; i < end; i++)
-                if (rules[i].refuses(&r))
-                        return (enum capacity_rule)i;
+        for (int i = CAPACITY_FITS + 1; i < end; i++) {
+                if (!rules[i].refuses(&r))
+                        continue;
+                if (message)
+                        sign(&line, i);
+                return (enum capacity_rule)i;
+        }
         return CAPACITY_FITS;
 }
 
-int64_t capacity_free_bytes(const struct host *h, const struct capacity_demand *d)
+/* The least free space among the pools; 0 when none is asked for or one is missing. */
+static int64_t free_bytes(const struct host *h, const struct capacity_demand *d)
 {
         int64_t least = INT64_MAX;
 
@@ -387,17 +448,25 @@ static int64_t room(const struct capacity_view *v, const struct capacity_demand 
         return cpu < mem ? cpu : mem;
 }
 
-int capacity_score(const struct capacity_view *v, const struct capacity_demand *d,
-                   enum capacity_policy policy, int64_t migration_slots, int64_t most_free_bytes)
+struct capacity_grade capacity_grade(const struct capacity_view *v, const struct capacity_demand *d,
+                                     enum capacity_policy policy, int64_t migration_slots)
 {
-        int64_t points, idle;
+        struct capacity_grade g = {0, 0};
+        int64_t spare, idle;
 
         if (!v->host)
-                return 0;
+                return g;
+        spare = room(v, d);
         idle = minus(migration_slots, plus(v->host->inbound, v->host->outbound));
-        points = room(v, d);
-        points = ROOM_POINTS * (policy == CAPACITY_PACK ? PERMILLE - points : points);
-        points += SLOT_POINTS * share(idle, migration_slots);
-        points += SPACE_POINTS * share(capacity_free_bytes(v->host, d), most_free_bytes);
+        g.points = ROOM_POINTS * (policy == CAPACITY_PACK ? PERMILLE - spare : spare);
+        g.points += SLOT_POINTS * share(idle, migration_slots);
+        g.free_bytes = free_bytes(v->host, d);
+        return g;
+}
+
+int capacity_score(const struct capacity_grade *g, int64_t most_free_bytes)
+{
+        int64_t points = g->points + SPACE_POINTS * share(g->free_bytes, most_free_bytes);
+
         return (int)((points + PERMILLE / 2) / PERMILLE);
 }

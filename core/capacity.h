@@ -3,11 +3,12 @@
  * decides. Nothing here knows of time or of where the facts came from.
  *
  * What a guest costs:
- *   CPUs            its cores
- *   ordinary memory the guest's memory, or nothing of it when it is backed by huge pages, and
- * QEMU's own overhead: 96 MiB, 8 MiB a core and 1/512 of the guest's memory (its page tables and
- *                   dirty bitmaps). The formula is linear, so that a sum of guests may be priced as
- * one. huge pages      the guest's memory in pages of its kind, rounded up slots           one
+ * - CPUs: its cores;
+ * - ordinary memory: its memory, or nothing of it when it is backed by huge pages, and what QEMU
+ *   itself needs: 96 MiB, 8 MiB a core and 1/512 of the guest's memory (its page tables and dirty
+ *   bitmaps). The formula is linear, so that a sum of guests may be priced as one;
+ * - huge pages: its memory in pages of its kind, rounded up;
+ * - slots: one.
  */
 #ifndef DROVER_CORE_CAPACITY_H
 #define DROVER_CORE_CAPACITY_H
@@ -57,11 +58,18 @@ struct capacity_view {
         int64_t silent_ms;       /* since its last heartbeat by the judge's clock; < 0: none seen */
         struct capacity_load promised; /* bound to the host but not among its domains yet */
         bool holds; /* a domain of this very VM is there: what it needs, it has already */
+        /* Known to who has looked at the same list of models for another host. */
+        enum capacity_answer { CAPACITY_ASK, CAPACITY_HAS, CAPACITY_LACKS } cpu_model;
 };
 
+/*
+ * Their numbers and names stand in messages and in docs/troubleshooting.md: they never change, a
+ * new rule goes to the end. None of them can be mended by preemption: deleting a pod ends no guest,
+ * and other pods are not counted here.
+ */
 enum capacity_rule {
         CAPACITY_FITS,
-        CAPACITY_NO_HOST,
+        CAPACITY_NO_HOST, /* 1 */
         CAPACITY_SILENT,
         CAPACITY_NOT_READY,
         /* the following do not bind a host that holds the guest already */
@@ -75,29 +83,31 @@ enum capacity_rule {
         CAPACITY_HUGE_PAGES,
         CAPACITY_RULES
 };
-const char *capacity_rule_name(enum capacity_rule r); /* "fits", "pool-health" ...: for metrics */
-/* The departure of other VMs would not help either, so preemption need not be tried. */
-bool capacity_unresolvable(enum capacity_rule r);
+const char *capacity_rule_name(enum capacity_rule r); /* "fits", "pool-health" ... */
 
 /*
- * The first rule that refuses the VM, with a sentence that names the node and the numbers in
- * message (untouched when it fits). silent_limit_ms: a heartbeat older than this makes the host
- * Unknown.
+ * The first rule that refuses the VM. message, unless NULL, gets a sentence that names the node and
+ * the numbers and ends with the rule: "node2: it has no network bridge br9 [rule 5 bridge]";
+ * CAPACITY_MESSAGE_MAX bytes, untouched when the VM fits. silent_limit_ms: a heartbeat older than
+ * this makes the host Unknown.
  */
 enum capacity_rule capacity_check(const struct capacity_view *v, const struct capacity_demand *d,
-                                  int64_t silent_limit_ms, char message[CAPACITY_MESSAGE_MAX]);
+                                  int64_t silent_limit_ms, char *message);
 
 enum capacity_policy { CAPACITY_SPREAD, CAPACITY_PACK };
 
-/* The least free space among the pools that d asks for; 0 when it asks for none or one is missing.
- */
-int64_t capacity_free_bytes(const struct host *h, const struct capacity_demand *d);
+/* What a host is worth before the candidates are known among which it stands. */
+struct capacity_grade {
+        int64_t points;     /* thousandths */
+        int64_t free_bytes; /* in that of the VM's pools which has the least */
+};
+struct capacity_grade capacity_grade(const struct capacity_view *v, const struct capacity_demand *d,
+                                     enum capacity_policy policy, int64_t migration_slots);
 /*
  * 0 to 10, higher is better: 6 points for room (what would be free of CPUs and memory, the lesser
  * of both, for SPREAD; what would be taken for PACK), 2 for free migration slots, 2 for free space
  * in the pools against most_free_bytes, the best of the candidates. 0 for a host that is not known.
  */
-int capacity_score(const struct capacity_view *v, const struct capacity_demand *d,
-                   enum capacity_policy policy, int64_t migration_slots, int64_t most_free_bytes);
+int capacity_score(const struct capacity_grade *g, int64_t most_free_bytes);
 
 #endif

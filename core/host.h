@@ -47,14 +47,14 @@ struct host_domain {
 struct host {
         struct arena *arena;
         struct meta meta; /* name is the node's */
-        struct {
+        struct host_capacity {
                 int64_t cpus, memory;           /* of the machine; memory in bytes */
                 int64_t huge_2mi, huge_1gi;     /* free pages */
                 int64_t slots;                  /* VMs at most, 0: no bound */
                 int64_t cpu_overcommit_percent; /* 100: none */
                 int64_t reserved_memory;        /* kept for the host itself */
         } capacity;
-        struct {
+        struct host_use {
                 int64_t cpus, memory; /* by all domains, also those Drover did not start */
                 int64_t domains;
         } used;

@@ -21,17 +21,20 @@ struct host_entry {
 };
 struct vm_entry {
         struct ktable_node node;
-        struct vm_facts *facts; /* NULL: not seen */
         struct pod_entry *pods;
+        bool known; /* its object has been seen */
+        struct vm_facts facts;
         char key[];
 };
-/* A living handle pod that is bound to a host. */
+/* A living handle pod. */
 struct pod_entry {
         struct ktable_node node;
         struct vm_entry *vm;
-        struct host_entry *host;
-        struct pod_entry *next_of_vm, *next_at_host;
-        char *vm_uid; /* "" when the pod does not say; behind the key */
+        struct host_entry *host; /* NULL until it is bound */
+        struct pod_entry *next_of_vm;
+        struct pod_entry *next_at_host, **link_at_host; /* or among those that are not bound */
+        struct uid vm_uid;                              /* none when the pod does not say */
+        struct uid uid;
         char key[];
 };
 
@@ -39,8 +42,9 @@ struct fleet {
         struct fleet_config cfg;
         pthread_rwlock_t lock; /* guards all below */
         struct ktable hosts, vms, pods;
+        struct pod_entry *unbound;
         struct share share;
-        size_t nhosts, nvms; /* entries with facts */
+        size_t nhosts, nvms; /* whose objects have been seen */
 };
 
 static inline struct host_entry *host_find(const struct fleet *f, const char *name)
@@ -57,17 +61,17 @@ static inline struct vm_entry *vm_find(const struct fleet *f, const char *key)
         return n ? ktable_entry(n, struct vm_entry, node) : NULL;
 }
 
-/* The uid of the VM that a pod stands for; "" when neither the pod nor the VM's object said. */
-static inline const char *pod_vm_uid(const struct pod_entry *p)
+/* The uid of the VM that a pod stands for; none when neither the pod nor the VM's object said. */
+static inline struct uid pod_vm_uid(const struct pod_entry *p)
 {
-        if (*p->vm_uid)
+        if (uid_given(p->vm_uid) || !p->vm->known)
                 return p->vm_uid;
-        return p->vm->facts ? p->vm->facts->uid : "";
+        return p->vm->facts.uid;
 }
 
-static inline bool host_holds(const struct host_entry *h, const char *vm_uid)
+static inline bool host_holds(const struct host_entry *h, struct uid vm)
 {
-        return *vm_uid && h->facts && strs_has(&h->facts->guests, vm_uid);
+        return h->facts && host_facts_hold(h->facts, vm);
 }
 
 #endif

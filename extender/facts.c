@@ -1,9 +1,54 @@
 #include "extender/facts.h"
 
+#include "base/arena.h"
+
+#include <ctype.h>
 #include <string.h>
 
-#define FACTS_MAX ((size_t)1 << 20)
-#define FACTS_FEW 400 /* an arena's first block holds that much */
+#define DEMAND_MAX ((size_t)1 << 20)
+#define UUID_TEXT  36
+
+/* --- UIDs */
+
+static bool uuid_parse(const char *text, struct uid *out)
+{
+        uint64_t v[2] = {0, 0};
+        int digits = 0;
+
+        for (int i = 0; i < UUID_TEXT; i++) {
+                unsigned char c = (unsigned char)text[i];
+
+                if (i == 8 || i == 13 || i == 18 || i == 23) {
+                        if (c != '-')
+                                return false;
+                        continue;
+                }
+                if (!isdigit(c) && (c < 'a' || c > 'f')) /* the end too */
+                        return false;
+                v[digits / 16] =
+                        v[digits / 16] << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+                digits++;
+        }
+        *out = (struct uid){v[0], v[1]};
+        return !text[UUID_TEXT];
+}
+
+struct uid uid_of(const char *text)
+{
+        struct uid u = {0, 0};
+
+        if (!*text || uuid_parse(text, &u))
+                return u;
+        u = (struct uid){0xcbf29ce484222325, 0x9ae16a3b2f90404f};
+        for (const unsigned char *p = (const unsigned char *)text; *p; p++) { /* FNV-1a, twice */
+                u.hi = (u.hi ^ *p) * 0x100000001b3;
+                u.lo = (u.lo ^ *p) * 0x100000001b3;
+                u.lo ^= u.lo >> 29;
+        }
+        return u;
+}
+
+/* --- hosts */
 
 bool domain_takes_room(enum domain_state s)
 {
@@ -19,80 +64,56 @@ bool domain_takes_room(enum domain_state s)
         }
 }
 
-static bool copy_mounts(struct arena *a, const struct host *from, struct host *to)
+static bool take_mounts(struct share *s, const struct host *h, struct host_facts *f)
 {
-        struct host_mount *m = arena_array(a, from->nmounts, sizeof(*m));
+        for (; f->nmounts < h->nmounts; f->nmounts++) {
+                const struct host_mount *m = &h->mounts[f->nmounts];
+                const char *about[] = {m->pool, m->path, m->reason};
 
-        for (size_t i = 0; m && i < from->nmounts; i++) {
-                m[i] = from->mounts[i];
-                m[i].fstype = m[i].source = m[i].identity = "";
-                m[i].pool = arena_strdup(a, m[i].pool);
-                m[i].path = arena_strdup(a, m[i].path);
-                m[i].reason = *m[i].reason ? arena_strdup(a, m[i].reason) : "";
-                if (!m[i].pool || !m[i].path || !m[i].reason)
+                f->mounts[f->nmounts] = (struct mount_facts){
+                        .about = share_get(s, &(struct strs){about, countof(about)}),
+                        .free_bytes = m->free_bytes,
+                        .health = m->health,
+                };
+                if (!f->mounts[f->nmounts].about)
                         return false;
         }
-        to->mounts = m;
-        to->nmounts = from->nmounts;
-        return m;
+        return true;
 }
 
 /* Of the conditions only Ready is looked at, and of it the time is not. */
-static bool copy_ready(struct arena *a, const struct host *from, struct host *to)
+static bool take_ready(struct share *s, const struct host *h, struct host_facts *f)
 {
-        const struct condition *ready = condition_get(&from->conditions, "Ready");
-        struct condition *c;
+        const struct condition *c = condition_get(&h->conditions, "Ready");
 
-        if (!ready)
-                return true;
-        c = arena_alloc(a, sizeof(*c));
         if (!c)
-                return false;
-        c->type = "Ready";
-        c->status = arena_strdup(a, ready->status);
-        c->reason = arena_strdup(a, ready->reason);
-        c->message = *ready->message ? arena_strdup(a, ready->message) : "";
-        to->conditions = (struct conditions){c, 1};
-        return c->status && c->reason && c->message;
-}
-
-static bool copy_guests(struct arena *a, const struct host *from, struct strs *to)
-{
-        to->v = arena_array(a, from->ndomains, sizeof(*to->v));
-        for (size_t i = 0; to->v && i < from->ndomains; i++) {
-                if (!domain_takes_room(from->domains[i].state))
-                        continue;
-                to->v[to->n] = arena_strdup(a, from->domains[i].uid);
-                if (!to->v[to->n++])
-                        return false;
-        }
-        return to->v;
+                return true;
+        f->ready =
+                share_get(s, &(struct strs){(const char *[]){c->status, c->reason, c->message}, 3});
+        return f->ready;
 }
 
 struct host_facts *host_facts_new(struct share *s, const struct host *h)
 {
-        struct arena *a = arena_new(FACTS_MAX);
-        struct host_facts *f = a ? arena_alloc(a, sizeof(*f)) : NULL;
+        size_t mounts = h->nmounts * sizeof(struct mount_facts);
+        struct host_facts *f = calloc(1, sizeof(*f) + mounts + h->ndomains * sizeof(*f->guests));
 
-        if (!f) {
-                arena_free(a);
+        if (!f)
                 return NULL;
-        }
-        f->arena = a;
-        f->host.capacity = h->capacity;
-        f->host.used = h->used;
-        f->host.inbound = h->inbound;
-        f->host.outbound = h->outbound;
+        f->guests = (struct uid *)(void *)(f->mounts + h->nmounts);
+        for (size_t i = 0; i < h->ndomains; i++)
+                if (domain_takes_room(h->domains[i].state))
+                        f->guests[f->nguests++] = uid_of(h->domains[i].uid);
+        f->capacity = h->capacity;
+        f->used = h->used;
+        f->inbound = h->inbound;
+        f->outbound = h->outbound;
         f->cpu_models = share_get(s, &h->cpu_models);
         f->bridges = share_get(s, &h->bridges);
-        if (!f->cpu_models || !f->bridges || !copy_mounts(a, h, &f->host) ||
-            !copy_ready(a, h, &f->host) || !copy_guests(a, h, &f->guests)) {
-                host_facts_free(s, f);
-                return NULL;
-        }
-        f->host.cpu_models = *shared_strs(f->cpu_models);
-        f->host.bridges = *shared_strs(f->bridges);
-        return f;
+        if (f->cpu_models && f->bridges && take_mounts(s, h, f) && take_ready(s, h, f))
+                return f;
+        host_facts_free(s, f);
+        return NULL;
 }
 
 void host_facts_free(struct share *s, struct host_facts *f)
@@ -101,59 +122,107 @@ void host_facts_free(struct share *s, struct host_facts *f)
                 return;
         share_put(s, f->cpu_models);
         share_put(s, f->bridges);
-        arena_free(f->arena);
+        share_put(s, f->ready);
+        for (size_t i = 0; i < f->nmounts; i++)
+                share_put(s, f->mounts[i].about);
+        free(f);
 }
 
-/* Replaces borrowed strings by copies. */
-static bool own(struct arena *a, const char **s)
+bool host_facts_hold(const struct host_facts *f, struct uid guest)
 {
-        *s = arena_strdup(a, *s);
-        return *s;
+        for (size_t i = 0; uid_given(guest) && i < f->nguests; i++)
+                if (uid_same(f->guests[i], guest))
+                        return true;
+        return false;
 }
 
-static bool own_all(struct arena *a, const struct strs *list)
+/* The first mount of a pool, as in host_mount_of. */
+static const struct mount_facts *mount_of(const struct host_facts *f, const char *pool)
 {
-        for (size_t i = 0; i < list->n; i++)
-                if (!own(a, &list->v[i]))
-                        return false;
-        return true;
-}
-
-/* An arena that has room for the facts of this VM and, if they are few, for nothing else. */
-static struct arena *vm_arena(const struct vm *vm, const struct vm_shape *shape)
-{
-        size_t pointers = vm->spec.ndisks + vm->spec.nnetworks;
-        size_t size = sizeof(struct vm_facts) + pointers * sizeof(char *) +
-                      3 * sizeof(max_align_t) + strlen(vm->meta.uid) + strlen(shape->cpu_model) + 2;
-
-        for (size_t i = 0; i < vm->spec.ndisks; i++)
-                size += strlen(vm->spec.disks[i].pool) + 1;
-        for (size_t i = 0; i < vm->spec.nnetworks; i++)
-                size += strlen(vm->spec.networks[i].bridge) + 1;
-        return arena_new(size <= FACTS_FEW ? size : FACTS_MAX);
-}
-
-struct vm_facts *vm_facts_new(const struct vm *vm)
-{
-        bool running = vm->status.has_running && *vm->status.owner.node;
-        struct arena *a = vm_arena(vm, running ? &vm->status.running : &vm->spec.shape);
-        struct vm_facts *f = a ? arena_alloc(a, sizeof(*f)) : NULL;
-
-        if (!f || capacity_demand_of(a, vm, running, &f->demand) < 0) {
-                arena_free(a);
-                return NULL;
-        }
-        f->arena = a;
-        f->uid = vm->meta.uid;
-        if (own(a, &f->uid) && own(a, &f->demand.cpu_model) && own_all(a, &f->demand.pools) &&
-            own_all(a, &f->demand.bridges))
-                return f;
-        arena_free(a);
+        for (size_t i = 0; i < f->nmounts; i++)
+                if (strcmp(shared_strs(f->mounts[i].about)->v[0], pool) == 0)
+                        return &f->mounts[i];
         return NULL;
 }
 
-void vm_facts_free(struct vm_facts *f)
+void host_facts_show(const struct host_facts *f, const struct capacity_demand *d,
+                     struct host_sight *out)
 {
-        if (f)
-                arena_free(f->arena);
+        struct host *h = &out->host;
+
+        memset(h, 0, sizeof(*h));
+        h->capacity = f->capacity;
+        h->used = f->used;
+        h->inbound = f->inbound;
+        h->outbound = f->outbound;
+        h->cpu_models = *shared_strs(f->cpu_models);
+        h->bridges = *shared_strs(f->bridges);
+        if (f->ready) {
+                const char *const *v = shared_strs(f->ready)->v;
+
+                out->ready = (struct condition){"Ready", v[0], v[1], v[2], 0};
+                h->conditions = (struct conditions){&out->ready, 1};
+        }
+        h->mounts = out->mounts;
+        for (size_t i = 0; i < d->pools.n; i++) {
+                const struct mount_facts *m = mount_of(f, d->pools.v[i]);
+
+                if (!m)
+                        continue;
+                const char *const *v = shared_strs(m->about)->v;
+                out->mounts[h->nmounts++] = (struct host_mount){.pool = v[0],
+                                                                .path = v[1],
+                                                                .fstype = "",
+                                                                .source = "",
+                                                                .health = m->health,
+                                                                .reason = v[2],
+                                                                .identity = "",
+                                                                .free_bytes = m->free_bytes};
+        }
+}
+
+/* --- VMs */
+
+bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out)
+{
+        bool running = vm->status.has_running && *vm->status.owner.node;
+        autoarena struct arena *a = arena_new(DEMAND_MAX);
+        struct capacity_demand d;
+
+        if (!a || capacity_demand_of(a, vm, running, &d) < 0)
+                return false;
+        struct vm_facts f = {
+                .uid = uid_of(vm->meta.uid),
+                .cores = d.cores,
+                .memory = d.memory,
+                .huge = d.huge,
+                .cpu_model = share_get(s, &(struct strs){&d.cpu_model, 1}),
+                .pools = share_get(s, &d.pools),
+                .bridges = share_get(s, &d.bridges),
+        };
+        if (f.cpu_model && f.pools && f.bridges) {
+                *out = f;
+                return true;
+        }
+        vm_facts_drop(s, &f);
+        return false;
+}
+
+void vm_facts_drop(struct share *s, struct vm_facts *f)
+{
+        share_put(s, f->cpu_model);
+        share_put(s, f->pools);
+        share_put(s, f->bridges);
+}
+
+struct capacity_demand vm_facts_demand(const struct vm_facts *f)
+{
+        return (struct capacity_demand){
+                .cores = f->cores,
+                .memory = f->memory,
+                .huge = f->huge,
+                .cpu_model = shared_strs(f->cpu_model)->v[0],
+                .pools = *shared_strs(f->pools),
+                .bridges = *shared_strs(f->bridges),
+        };
 }

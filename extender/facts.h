@@ -1,32 +1,68 @@
 /*
- * What the extender keeps of an object: the few facts that decide, in one arena each. Five thousand
- * hosts and ten thousand VMs must fit into a few MiB.
+ * What the extender keeps of an object: the few facts that decide. Five thousand hosts and ten
+ * thousand VMs must fit into a few MiB, so what many have in common is shared. Not thread safe.
  */
 #ifndef DROVER_EXTENDER_FACTS_H
 #define DROVER_EXTENDER_FACTS_H
 
 #include "core/capacity.h"
-#include "core/node.h"
 #include "extender/share.h"
 
+/* A UID in 16 bytes: a UUID as it is, anything else by a hash. */
+struct uid {
+        uint64_t hi, lo; /* both 0: none */
+};
+struct uid uid_of(const char *text);
+static inline bool uid_same(struct uid a, struct uid b)
+{
+        return a.hi == b.hi && a.lo == b.lo;
+}
+static inline bool uid_given(struct uid u)
+{
+        return u.hi || u.lo;
+}
+
+struct mount_facts {
+        struct shared_strs *about; /* pool, path, reason */
+        int64_t free_bytes;
+        enum mount_health health;
+};
 struct host_facts {
-        struct arena *arena;
-        struct host host; /* what core/capacity.h looks at, the rest empty; lists are shared */
+        struct host_capacity capacity;
+        struct host_use used;
+        int64_t inbound, outbound;
         struct shared_strs *cpu_models, *bridges;
-        struct strs guests; /* uids of the VMs whose domain takes up resources here */
+        struct shared_strs *ready; /* status, reason, message; NULL: not said */
+        struct uid *guests;        /* VMs whose domain takes up room here; behind the mounts */
+        uint32_t nguests, nmounts;
+        struct mount_facts mounts[];
 };
 /* NULL when out of memory. */
 struct host_facts *host_facts_new(struct share *s, const struct host *h);
 void host_facts_free(struct share *s, struct host_facts *f);
+bool host_facts_hold(const struct host_facts *f, struct uid guest);
+
+/* A host as core/capacity.h looks at it: as far as a demand has to do with it, the rest empty. */
+struct host_sight {
+        struct host host;
+        struct condition ready;
+        struct host_mount *mounts; /* the caller's, room for as many as the demand has pools */
+};
+void host_facts_show(const struct host_facts *f, const struct capacity_demand *d,
+                     struct host_sight *out);
 
 struct vm_facts {
-        struct arena *arena;
-        const char *uid;
-        struct capacity_demand
-                demand; /* with an owner what it runs with, else what its spec says */
+        struct uid uid;
+        int64_t cores, memory; /* with an owner what it runs with, else what its spec says */
+        struct shared_strs *cpu_model; /* one string */
+        struct shared_strs *pools, *bridges;
+        enum capacity_huge huge;
 };
-struct vm_facts *vm_facts_new(const struct vm *vm);
-void vm_facts_free(struct vm_facts *f);
+/* False, and nothing to be dropped, when out of memory. */
+bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out);
+void vm_facts_drop(struct share *s, struct vm_facts *f);
+/* Borrows from f. */
+struct capacity_demand vm_facts_demand(const struct vm_facts *f);
 
 /* The domain has a process and memory: what it takes is in the host's `used`. */
 bool domain_takes_room(enum domain_state s);

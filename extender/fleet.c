@@ -40,7 +40,8 @@ void fleet_free(struct fleet *f)
                 struct vm_entry *vm = ktable_entry(n, struct vm_entry, node);
 
                 next = ktable_after(&f->vms, n);
-                vm_facts_free(vm->facts);
+                if (vm->known)
+                        vm_facts_drop(&f->share, &vm->facts);
                 free(vm);
         }
         for (n = ktable_first(&f->hosts); n; n = next) {
@@ -121,7 +122,7 @@ static struct vm_entry *vm_get(struct fleet *f, const char *key)
 
 static void vm_drop_unused(struct fleet *f, struct vm_entry *vm)
 {
-        if (!vm || vm->facts || vm->pods)
+        if (!vm || vm->known || vm->pods)
                 return;
         ktable_remove(&f->vms, &vm->node);
         free(vm);
@@ -142,10 +143,13 @@ static void host_sum(struct host_entry *h)
         for (const struct pod_entry *p = h->pods; p; p = p->next_at_host) {
                 if (host_holds(h, pod_vm_uid(p)) || counted(p))
                         continue;
-                if (p->vm->facts)
-                        capacity_load_add(&h->promised, &p->vm->facts->demand);
-                else
+                if (p->vm->known) {
+                        struct capacity_demand d = vm_facts_demand(&p->vm->facts);
+
+                        capacity_load_add(&h->promised, &d);
+                } else {
                         h->promised.guests++;
+                }
         }
 }
 
@@ -163,7 +167,6 @@ static int host_replace(struct fleet *f, const char *name, const struct host *ho
         f->nhosts += !h->facts;
         host_facts_free(&f->share, h->facts);
         h->facts = facts;
-        facts->host.meta.name = h->name;
         host_sum(h);
         return 0;
 }
@@ -204,19 +207,29 @@ int fleet_host_event(struct fleet *f, enum kube_event type, const struct json *o
 
 /* --- VMs */
 
-static int vm_replace(struct fleet *f, const char *key, struct vm_facts *facts, struct err *e)
+static void vm_sum(struct vm_entry *vm)
 {
-        struct vm_entry *vm = vm_get(f, key);
+        for (struct pod_entry *p = vm->pods; p; p = p->next_of_vm)
+                if (p->host)
+                        host_sum(p->host);
+}
 
-        if (!vm) {
-                vm_facts_free(facts);
+static int vm_replace(struct fleet *f, const char *key, const struct vm *vm, struct err *e)
+{
+        struct vm_entry *entry = vm_get(f, key);
+        struct vm_facts facts;
+
+        if (!entry || !vm_facts_take(&f->share, vm, &facts)) {
+                vm_drop_unused(f, entry);
                 return no_memory(e);
         }
-        f->nvms += !vm->facts;
-        vm_facts_free(vm->facts);
-        vm->facts = facts;
-        for (struct pod_entry *p = vm->pods; p; p = p->next_of_vm)
-                host_sum(p->host);
+        if (entry->known)
+                vm_facts_drop(&f->share, &entry->facts);
+        else
+                f->nvms++;
+        entry->known = true;
+        entry->facts = facts;
+        vm_sum(entry);
         return 0;
 }
 
@@ -224,49 +237,48 @@ static void vm_forget(struct fleet *f, const char *key)
 {
         struct vm_entry *vm = vm_find(f, key);
 
-        if (!vm || !vm->facts)
+        if (!vm || !vm->known)
                 return;
         f->nvms--;
-        vm_facts_free(vm->facts);
-        vm->facts = NULL;
-        for (struct pod_entry *p = vm->pods; p; p = p->next_of_vm)
-                host_sum(p->host);
+        vm_facts_drop(&f->share, &vm->facts);
+        vm->known = false;
+        vm_sum(vm);
         vm_drop_unused(f, vm);
 }
 
 int fleet_vm_event(struct fleet *f, enum kube_event type, const struct json *object, struct err *e)
 {
         char key[KUBE_KEY_MAX];
-        struct vm_facts *facts = NULL;
         struct vm *vm = NULL;
         int rc = event_key(object, key, e);
 
-        if (rc == 0 && type != KUBE_DELETED) {
+        if (rc == 0 && type != KUBE_DELETED)
                 rc = vm_decode(object, &vm, e);
-                facts = rc == 0 ? vm_facts_new(vm) : NULL;
-                if (rc == 0 && !facts)
-                        rc = no_memory(e);
-                vm_free(vm);
-        }
         if (rc < 0)
                 return rc;
         pthread_rwlock_wrlock(&f->lock);
-        if (facts)
-                rc = vm_replace(f, key, facts, e);
+        if (vm)
+                rc = vm_replace(f, key, vm, e);
         else
                 vm_forget(f, key);
         pthread_rwlock_unlock(&f->lock);
+        vm_free(vm);
         return rc;
 }
 
 /* --- handle pods */
 
-static void pod_link(struct pod_entry *p)
+static void pod_link(struct fleet *f, struct pod_entry *p)
 {
+        struct pod_entry **list = p->host ? &p->host->pods : &f->unbound;
+
         p->next_of_vm = p->vm->pods;
         p->vm->pods = p;
-        p->next_at_host = p->host->pods;
-        p->host->pods = p;
+        p->next_at_host = *list;
+        p->link_at_host = list;
+        if (*list)
+                (*list)->link_at_host = &p->next_at_host;
+        *list = p;
 }
 
 static void pod_unlink(struct pod_entry *p)
@@ -276,10 +288,9 @@ static void pod_unlink(struct pod_entry *p)
         while (*at != p)
                 at = &(*at)->next_of_vm;
         *at = p->next_of_vm;
-        at = &p->host->pods;
-        while (*at != p)
-                at = &(*at)->next_at_host;
-        *at = p->next_at_host;
+        *p->link_at_host = p->next_at_host;
+        if (p->next_at_host)
+                p->next_at_host->link_at_host = p->link_at_host;
 }
 
 static struct pod_entry *pod_find(const struct fleet *f, const char *key)
@@ -297,7 +308,8 @@ static void pod_forget(struct fleet *f, const char *key)
                 return;
         ktable_remove(&f->pods, &p->node);
         pod_unlink(p);
-        host_sum(p->host);
+        if (p->host)
+                host_sum(p->host);
         host_drop_unused(f, p->host);
         vm_drop_unused(f, p->vm);
         free(p);
@@ -306,23 +318,25 @@ static void pod_forget(struct fleet *f, const char *key)
 /* In place of what stands under the key. */
 static int pod_replace(struct fleet *f, const char *key, const struct pod *pod, struct err *e)
 {
-        size_t key_size = strlen(key) + 1, uid_size = strlen(pod->vm_uid) + 1;
-        struct pod_entry *p = calloc(1, sizeof(*p) + key_size + uid_size);
+        size_t size = strlen(key) + 1;
+        struct pod_entry *p = calloc(1, sizeof(*p) + size);
         char vm_key[KUBE_KEY_MAX];
 
         if (!p)
                 return no_memory(e);
         snprintf(vm_key, sizeof(vm_key), "%s/%s", pod->meta.ns, pod->vm);
-        p->node.key = memcpy(p->key, key, key_size);
-        p->vm_uid = memcpy(p->key + key_size, pod->vm_uid, uid_size);
+        p->node.key = memcpy(p->key, key, size);
+        p->vm_uid = uid_of(pod->vm_uid);
+        p->uid = uid_of(pod->meta.uid);
         p->vm = vm_get(f, vm_key);
-        p->host = host_get(f, pod->node);
-        if (!p->vm || !p->host)
+        p->host = *pod->node ? host_get(f, pod->node) : NULL;
+        if (!p->vm || (*pod->node && !p->host))
                 goto fail;
-        pod_link(p); /* first, so that the two entries outlive the pod that is replaced */
+        pod_link(f, p); /* first, so that the two entries outlive the pod that is replaced */
         pod_forget(f, key);
         if (ktable_add(&f->pods, &p->node) == 0) {
-                host_sum(p->host);
+                if (p->host)
+                        host_sum(p->host);
                 return 0;
         }
         pod_unlink(p);
@@ -338,8 +352,9 @@ static bool pod_same(const struct pod_entry *p, const struct pod *pod)
 {
         const char *vm = strchr(p->vm->key, '/');
 
-        return strcmp(p->host->name, pod->node) == 0 && strcmp(p->vm_uid, pod->vm_uid) == 0 && vm &&
-               strcmp(vm + 1, pod->vm) == 0;
+        return strcmp(p->host ? p->host->name : "", pod->node) == 0 &&
+               uid_same(p->vm_uid, uid_of(pod->vm_uid)) &&
+               uid_same(p->uid, uid_of(pod->meta.uid)) && vm && strcmp(vm + 1, pod->vm) == 0;
 }
 
 int fleet_pod_event(struct fleet *f, enum kube_event type, const struct json *object, struct err *e)
@@ -352,7 +367,7 @@ int fleet_pod_event(struct fleet *f, enum kube_event type, const struct json *ob
                 rc = pod_decode(object, &pod, e);
         if (rc < 0)
                 return rc;
-        bool counts = pod && pod_alive(pod) && *pod->node && *pod->vm;
+        bool counts = pod && pod_alive(pod) && *pod->vm;
         pthread_rwlock_wrlock(&f->lock);
         struct pod_entry *known = pod_find(f, key);
         if (!counts)

@@ -52,9 +52,15 @@ struct fleet_verdict {
 must_check int fleet_filter(struct fleet *f, const struct pod *pod, const struct strs *names,
                             struct mono now, struct arena *a, struct fleet_verdict *out,
                             struct err *e);
-/* Scores (0-10) of all names; all 0 for a pod without the label. */
+/* Scores (0-10) of all names; all 0 for a pod without the label. The arena is for its work. */
 must_check int fleet_scores(struct fleet *f, const struct pod *pod, const struct strs *names,
-                            struct mono now, int *scores, struct err *e);
+                            struct mono now, struct arena *a, int *scores, struct err *e);
+/*
+ * keep[i]: deleting the victims of candidate i might help. Not where a rule refuses the node, which
+ * no deletion mends, and not where a victim is a handle. -ENOENT, -ENOMEM.
+ */
+must_check int fleet_preempt(struct fleet *f, const struct extender_preemption *p, struct mono now,
+                             bool *keep, struct err *e);
 
 struct fleet_count {
         size_t hosts, vms, handles;

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PREEMPT_ARENA_MAX ((size_t)1 << 20)
+#define LISTS             8 /* of CPU models that are remembered in a call: as many as kinds of hosts */
+
 /* The facts of the pod's VM; to be used under the lock. */
 static int find_vm(struct fleet *f, const struct pod *pod, const struct vm_facts **out,
                    struct err *e)
@@ -14,14 +17,14 @@ static int find_vm(struct fleet *f, const struct pod *pod, const struct vm_facts
 
         snprintf(key, sizeof(key), "%s/%s", pod->meta.ns, pod->vm);
         vm = vm_find(f, key);
-        if (!vm || !vm->facts)
+        if (!vm || !vm->known)
                 return err_set(e, -ENOENT, "VirtualMachine %s is not known to drover-extender yet",
                                key);
-        if (*pod->vm_uid && strcmp(pod->vm_uid, vm->facts->uid) != 0)
+        if (*pod->vm_uid && !uid_same(uid_of(pod->vm_uid), vm->facts.uid))
                 return err_set(e, -ENOENT,
-                               "pod %s was made for an earlier VirtualMachine %s (uid %s, now %s)",
-                               pod->meta.name, key, pod->vm_uid, vm->facts->uid);
-        *out = vm->facts;
+                               "pod %s was made for an earlier VirtualMachine %s, of uid %s",
+                               pod->meta.name, key, pod->vm_uid);
+        *out = &vm->facts;
         return 0;
 }
 
@@ -32,20 +35,74 @@ static int64_t silent_ms(const struct host_entry *h, struct mono now)
         return h->heard && ms < 0 ? 0 : ms;
 }
 
-static struct capacity_view view_of(const struct fleet *f, const char *name,
-                                    const struct vm_facts *vm, struct mono now)
-{
-        const struct host_entry *h = host_find(f, name);
-        struct capacity_view v = {.node = name, .silent_ms = -1};
+/* One VM held against many hosts, under the lock. */
+struct judge {
+        const struct fleet *fleet;
+        struct mono now;
+        const struct vm_facts *vm;
+        struct capacity_demand demand;
+        struct host_sight sight; /* of the host at hand */
+        struct capacity_view view;
+        size_t nlists;
+        const struct shared_strs *lists[LISTS];
+        enum capacity_answer answers[LISTS];
+};
 
-        if (!h)
-                return v;
-        v.host = h->facts ? &h->facts->host : NULL;
-        v.silent_ms = silent_ms(h, now);
-        v.promised = h->promised;
-        v.holds = host_holds(h, vm->uid);
-        return v;
+/* pod without a VM: vm stays NULL. */
+static int judge_begin(struct judge *j, struct fleet *f, const struct pod *pod, struct mono now,
+                       struct arena *a, struct err *e)
+{
+        int rc = *pod->vm ? find_vm(f, pod, &j->vm, e) : 0;
+
+        if (rc < 0 || !j->vm)
+                return rc;
+        j->fleet = f;
+        j->now = now;
+        j->demand = vm_facts_demand(j->vm);
+        j->sight.mounts = arena_array(a, j->demand.pools.n, sizeof(*j->sight.mounts));
+        return j->sight.mounts ? 0 : err_sys(e, -ENOMEM, "judge a host");
 }
+
+/* Many hosts share a list of a hundred models: it is searched once. */
+static enum capacity_answer has_model(struct judge *j, const struct shared_strs *list)
+{
+        enum capacity_answer answer;
+
+        for (size_t i = 0; i < j->nlists; i++)
+                if (j->lists[i] == list)
+                        return j->answers[i];
+        answer = strs_has(shared_strs(list), j->demand.cpu_model) ? CAPACITY_HAS : CAPACITY_LACKS;
+        if (j->nlists < LISTS) {
+                j->lists[j->nlists] = list;
+                j->answers[j->nlists++] = answer;
+        }
+        return answer;
+}
+
+static const struct capacity_view *look_at(struct judge *j, const char *node)
+{
+        const struct host_entry *h = host_find(j->fleet, node);
+
+        j->view = (struct capacity_view){.node = node, .silent_ms = -1};
+        if (!h)
+                return &j->view;
+        j->view.silent_ms = silent_ms(h, j->now);
+        j->view.promised = h->promised;
+        j->view.holds = host_holds(h, j->vm->uid);
+        if (!h->facts)
+                return &j->view;
+        host_facts_show(h->facts, &j->demand, &j->sight);
+        j->view.host = &j->sight.host;
+        j->view.cpu_model = has_model(j, h->facts->cpu_models);
+        return &j->view;
+}
+
+static enum capacity_rule refusal(struct judge *j, const char *node, char *message)
+{
+        return capacity_check(look_at(j, node), &j->demand, j->fleet->cfg.silent_ms, message);
+}
+
+/* --- filter */
 
 struct filter {
         struct arena *a;
@@ -63,23 +120,21 @@ static int filter_begin(struct filter *w, size_t n, struct err *e)
         return 0;
 }
 
-static int filter_name(struct filter *w, size_t i, const struct capacity_view *v,
-                       const struct vm_facts *vm, int64_t limit_ms, struct err *e)
+static int filter_node(struct filter *w, struct judge *j, size_t i, const char *node, struct err *e)
 {
         char message[CAPACITY_MESSAGE_MAX];
-        enum capacity_rule rule = capacity_check(v, &vm->demand, limit_ms, message);
+        enum capacity_rule rule = j->vm ? refusal(j, node, message) : CAPACITY_FITS;
         struct extender_filter_result *r = &w->out->result;
 
-        w->out->refused[rule]++;
+        w->out->refused[rule] += j->vm != NULL;
         if (rule == CAPACITY_FITS) {
                 w->fit[r->nfit++] = i;
                 return 0;
         }
         char *kept = arena_strdup(w->a, message);
         if (!kept)
-                return err_sys(e, -ENOMEM, "judge node %s", v->node);
-        w->failures[r->nfailures++] =
-                (struct extender_failure){v->node, kept, capacity_unresolvable(rule)};
+                return err_sys(e, -ENOMEM, "judge node %s", node);
+        w->failures[r->nfailures++] = (struct extender_failure){i, kept};
         return 0;
 }
 
@@ -88,22 +143,15 @@ int fleet_filter(struct fleet *f, const struct pod *pod, const struct strs *name
 {
         struct fleet_verdict verdict = {0};
         struct filter w = {.a = a, .out = &verdict};
-        const struct vm_facts *vm = NULL;
+        struct judge j = {0};
         int rc = filter_begin(&w, names->n, e);
 
         if (rc < 0)
                 return rc;
         pthread_rwlock_rdlock(&f->lock);
-        if (*pod->vm)
-                rc = find_vm(f, pod, &vm, e);
-        for (size_t i = 0; rc == 0 && i < names->n; i++) {
-                if (!vm) {
-                        w.fit[verdict.result.nfit++] = i;
-                        continue;
-                }
-                struct capacity_view v = view_of(f, names->v[i], vm, now);
-                rc = filter_name(&w, i, &v, vm, f->cfg.silent_ms, e);
-        }
+        rc = judge_begin(&j, f, pod, now, a, e);
+        for (size_t i = 0; rc == 0 && i < names->n; i++)
+                rc = filter_node(&w, &j, i, names->v[i], e);
         pthread_rwlock_unlock(&f->lock);
         if (rc < 0)
                 return rc;
@@ -113,39 +161,75 @@ int fleet_filter(struct fleet *f, const struct pod *pod, const struct strs *name
         return 0;
 }
 
-static void score_all(const struct fleet *f, const struct vm_facts *vm, const struct strs *names,
-                      struct mono now, int *scores)
-{
-        int64_t most = 0;
-
-        for (size_t i = 0; i < names->n; i++) {
-                const struct host_entry *h = host_find(f, names->v[i]);
-                int64_t bytes =
-                        h && h->facts ? capacity_free_bytes(&h->facts->host, &vm->demand) : 0;
-
-                most = bytes > most ? bytes : most;
-        }
-        for (size_t i = 0; i < names->n; i++) {
-                struct capacity_view v = view_of(f, names->v[i], vm, now);
-
-                scores[i] = capacity_score(&v, &vm->demand, f->cfg.policy, f->cfg.migration_slots,
-                                           most);
-        }
-}
+/* --- prioritize */
 
 int fleet_scores(struct fleet *f, const struct pod *pod, const struct strs *names, struct mono now,
-                 int *scores, struct err *e)
+                 struct arena *a, int *scores, struct err *e)
 {
-        const struct vm_facts *vm = NULL;
-        int rc = 0;
+        struct capacity_grade *grades = arena_array(a, names->n, sizeof(*grades));
+        struct judge j = {0};
+        int64_t most = 0;
 
+        if (!grades)
+                return err_sys(e, -ENOMEM, "judge %zu nodes", names->n);
         pthread_rwlock_rdlock(&f->lock);
-        if (*pod->vm)
-                rc = find_vm(f, pod, &vm, e);
-        if (vm)
-                score_all(f, vm, names, now, scores);
-        else if (rc == 0)
-                memset(scores, 0, names->n * sizeof(*scores));
+        int rc = judge_begin(&j, f, pod, now, a, e);
+        for (size_t i = 0; j.vm && rc == 0 && i < names->n; i++) {
+                grades[i] = capacity_grade(look_at(&j, names->v[i]), &j.demand, f->cfg.policy,
+                                           f->cfg.migration_slots);
+                most = grades[i].free_bytes > most ? grades[i].free_bytes : most;
+        }
+        pthread_rwlock_unlock(&f->lock);
+        for (size_t i = 0; rc == 0 && i < names->n; i++)
+                scores[i] = capacity_score(&grades[i], most);
+        return rc;
+}
+
+/* --- preempt */
+
+static bool is_handle(const struct pod_entry *list, struct uid uid)
+{
+        for (const struct pod_entry *p = list; p; p = p->next_at_host)
+                if (uid_same(p->uid, uid))
+                        return true;
+        return false;
+}
+
+/*
+ * Deleting a handle ends no guest, and the next handle takes its place at once: that would gain no
+ * room. A pod that the scheduler has bound but whose binding has not been seen here is among those
+ * that are not bound.
+ */
+static bool would_end_a_handle(const struct fleet *f, const struct extender_candidate *c)
+{
+        const struct host_entry *h = host_find(f, c->name);
+
+        for (size_t i = 0; i < c->nvictims; i++) {
+                struct uid uid = uid_of(c->victims[i].uid);
+
+                if (c->victims[i].handle || (h && is_handle(h->pods, uid)) ||
+                    is_handle(f->unbound, uid))
+                        return true;
+        }
+        return false;
+}
+
+int fleet_preempt(struct fleet *f, const struct extender_preemption *p, struct mono now, bool *keep,
+                  struct err *e)
+{
+        autoarena struct arena *a = arena_new(PREEMPT_ARENA_MAX);
+        struct judge j = {0};
+
+        if (!a)
+                return err_sys(e, -ENOMEM, "judge a preemption");
+        pthread_rwlock_rdlock(&f->lock);
+        int rc = judge_begin(&j, f, p->pod, now, a, e);
+        for (size_t i = 0; rc == 0 && i < p->n; i++) {
+                const struct extender_candidate *c = &p->v[i];
+
+                keep[i] = c->nvictims && !would_end_a_handle(f, c) &&
+                          (!j.vm || refusal(&j, c->name, NULL) == CAPACITY_FITS);
+        }
         pthread_rwlock_unlock(&f->lock);
         return rc;
 }

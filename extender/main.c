@@ -20,7 +20,8 @@
 #define DRAIN_MS      5000
 #define HELP_MAX      8192
 #define WATCHES       4
-#define HEAPS         2 /* of malloc: fewer threads than that allocate much at once */
+#define HEAPS         2           /* of malloc: fewer threads than that allocate much at once */
+#define BIG           (256 << 10) /* bytes; such an allocation goes back to the system when freed */
 
 struct feed {
         const char *kind;
@@ -145,6 +146,7 @@ static void serve_until_told(const struct servers *servers, struct service *serv
                 if (ready || !all_synced(feeds))
                         continue;
                 ready = true;
+                malloc_trim(0); /* reading the lists took more than keeping them */
                 http_server_ready(servers->https, true);
                 if (servers->health)
                         http_server_ready(servers->health, true);
@@ -172,7 +174,7 @@ static int run(const struct settings *s, struct kube_client *client, const sigse
 
         if (!fleet)
                 return err_sys(e, -ENOMEM, "start");
-        service_init(&service, fleet, s->https.max_body);
+        service_init(&service, fleet, s->https.max_body, s->client);
         rc = start_watches(client, s, feeds, e);
         if (rc == 0)
                 rc = start_servers(s, &service, &servers, e);
@@ -210,6 +212,7 @@ int main(int argc, char **argv)
         sigprocmask(SIG_BLOCK, &signals, NULL);
         signal(SIGPIPE, SIG_IGN);
         mallopt(M_ARENA_MAX, HEAPS);
+        mallopt(M_MMAP_THRESHOLD, BIG); /* bodies with whole Nodes */
         if (rc == 0)
                 rc = kube_config_load(s.kubeconfig, NULL, &kube, &e);
         if (rc == 0)

@@ -3,18 +3,18 @@
 #include "api/extender.h"
 
 #include <errno.h>
-#include <malloc.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ANSWER_ARENA_MAX ((size_t)32 << 20)
-#define BIG_BODY         ((size_t)1 << 20)
 
-const struct http_route SERVE_ROUTES[2] = {
+const struct http_route SERVE_ROUTES[3] = {
         {"POST", "/filter", serve_filter},
         {"POST", "/prioritize", serve_prioritize},
+        {"POST", "/preempt", serve_preempt},
 };
 
-void service_init(struct service *s, struct fleet *fleet, size_t max_body)
+void service_init(struct service *s, struct fleet *fleet, size_t max_body, const char *client)
 {
         static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
                                         0.005,  0.01,    0.05,   0.25,  1};
@@ -23,6 +23,7 @@ void service_init(struct service *s, struct fleet *fleet, size_t max_body)
         s->fleet = fleet;
         s->clock = mono_now;
         s->max_body = max_body;
+        s->client = client;
         s->filter_seconds = metric_histogram("drover_filter_seconds",
                                              "Time to answer a filter call.", NULL, bounds, n);
         s->filter_total =
@@ -31,6 +32,8 @@ void service_init(struct service *s, struct fleet *fleet, size_t max_body)
                                            "Nodes refused, by the rule that refused.", "rule");
         s->prioritize_seconds = metric_histogram(
                 "drover_prioritize_seconds", "Time to answer a prioritize call.", NULL, bounds, n);
+        s->preempt_total =
+                metric_counter("drover_preempt", "Preempt calls by how they ended.", "result");
         s->known = metric_gauge("drover_extender_known",
                                 "Objects that the extender knows, silent hosts apart.", "kind");
 }
@@ -45,23 +48,24 @@ void service_count(struct service *s)
         metric_set(s->known, "silent-host", (double)c.silent);
 }
 
-static void finish(struct metric *m, struct mono began, const struct http_request *req)
+static void finish(struct metric *m, struct mono began)
 {
         metric_observe(m, NULL, (double)(mono_now().ns - began.ns) / 1e9);
-        if (req->body_len > BIG_BODY)
-                malloc_trim(0); /* a tree takes many times its text, and such calls are rare */
 }
 
-/* Valid JSON of an object with members of ExtenderArgs: the scheduler sent it, and should hear why
- * not. */
-static bool from_scheduler(const struct service *s, const struct http_request *req)
+/* Another certificate of the same authority serves another purpose. The reply is made then. */
+static bool stranger(const struct service *s, const struct http_request *req,
+                     struct http_reply *rep)
 {
-        autojson struct json *j = NULL;
-        struct err ignored;
+        const char *cn = req->peer_cn ? req->peer_cn : "";
+        char text[ERR_MSG_MAX];
 
-        if (json_parse(req->body, req->body_len, s->max_body, &j, &ignored) < 0)
+        if (!s->client || strcmp(cn, s->client) == 0)
                 return false;
-        return json_get(j, "Pod") || json_get(j, "Nodes") || json_get(j, "NodeNames");
+        snprintf(text, sizeof(text), "the client's certificate is for \"%s\", not for \"%s\"", cn,
+                 s->client);
+        http_reply_error(rep, 403, text);
+        return true;
 }
 
 static void answer_error(struct http_reply *rep, const char *message)
@@ -73,20 +77,10 @@ static void answer_error(struct http_reply *rep, const char *message)
                 http_reply_error(rep, 500, message);
 }
 
-/* 0, or the reply is made. */
-static int take_args(const struct service *s, const struct http_request *req, bool filter,
-                     struct extender_args *args, struct http_reply *rep)
+static void refuse(const struct service *s, const struct http_request *req, const struct err *e,
+                   struct http_reply *rep)
 {
-        struct err e;
-        int rc = extender_args_decode(req->body, req->body_len, s->max_body, args, &e);
-
-        if (rc == 0)
-                return 0;
-        if (filter && from_scheduler(s, req))
-                answer_error(rep, e.msg);
-        else
-                http_reply_error(rep, req->body_len > s->max_body ? 413 : 400, e.msg);
-        return rc;
+        http_reply_error(rep, req->body_len > s->max_body ? 413 : 400, e->msg);
 }
 
 static void count_verdict(struct service *s, const struct fleet_verdict *v)
@@ -124,14 +118,39 @@ void serve_filter(void *ctx, const struct http_request *req, struct http_reply *
         struct mono began = mono_now();
         struct service *s = ctx;
         struct extender_args args;
+        struct err e;
 
-        if (take_args(s, req, true, &args, rep) < 0) {
+        if (stranger(s, req, rep))
+                return;
+        if (extender_args_decode(req->body, req->body_len, s->max_body, &args, &e) < 0) {
                 metric_add(s->filter_total, "bad-request", 1);
+                if (extender_call(req->body, req->body_len, s->max_body))
+                        answer_error(rep, e.msg);
+                else
+                        refuse(s, req, &e, rep);
                 return;
         }
         answer_filter(s, &args, rep);
         extender_args_free(&args);
-        finish(s->filter_seconds, began, req);
+        finish(s->filter_seconds, began);
+}
+
+static void answer_scores(struct service *s, const struct extender_args *args,
+                          struct http_reply *rep)
+{
+        autoarena struct arena *a = arena_new(ANSWER_ARENA_MAX);
+        int *scores = a ? arena_array(a, args->names.n, sizeof(*scores)) : NULL;
+        struct err e;
+
+        /* The scheduler has no use for an error here: hosts that cannot be told apart score alike.
+         */
+        if (scores &&
+            fleet_scores(s->fleet, args->pod, &args->names, s->clock(), a, scores, &e) < 0)
+                memset(scores, 0, args->names.n * sizeof(*scores));
+        if (scores && extender_priorities_encode(args, scores, &rep->body) == 0)
+                return;
+        buf_reset(&rep->body);
+        http_reply_error(rep, 500, "out of memory");
 }
 
 void serve_prioritize(void *ctx, const struct http_request *req, struct http_reply *rep)
@@ -141,17 +160,49 @@ void serve_prioritize(void *ctx, const struct http_request *req, struct http_rep
         struct extender_args args;
         struct err e;
 
-        if (take_args(s, req, false, &args, rep) < 0)
+        if (stranger(s, req, rep))
                 return;
-        autofree int *scores = calloc(args.names.n + 1, sizeof(*scores));
-        /* The scheduler has no use for an error here: hosts that cannot be told apart score alike.
-         */
-        if (scores && fleet_scores(s->fleet, args.pod, &args.names, s->clock(), scores, &e) < 0)
-                memset(scores, 0, args.names.n * sizeof(*scores));
-        if (!scores || extender_priorities_encode(&args, scores, &rep->body) < 0) {
-                buf_reset(&rep->body);
-                http_reply_error(rep, 500, "out of memory");
+        if (extender_args_decode(req->body, req->body_len, s->max_body, &args, &e) < 0) {
+                refuse(s, req, &e, rep);
+                return;
         }
+        answer_scores(s, &args, rep);
         extender_args_free(&args);
-        finish(s->prioritize_seconds, began, req);
+        finish(s->prioritize_seconds, began);
+}
+
+static void answer_preemption(struct service *s, const struct extender_preemption *p,
+                              struct http_reply *rep)
+{
+        autofree bool *keep = calloc(p->n + 1, sizeof(*keep));
+        size_t kept = 0;
+        struct err e;
+
+        int rc = keep ? fleet_preempt(s->fleet, p, s->clock(), keep, &e) : -ENOMEM;
+        if (keep && rc < 0)
+                memset(keep, 0, p->n);
+        for (size_t i = 0; keep && i < p->n; i++)
+                kept += keep[i];
+        metric_add(s->preempt_total, rc < 0 ? "error" : kept ? "some" : "none", 1);
+        if (keep && extender_preemption_encode(p, keep, &rep->body) == 0)
+                return;
+        buf_reset(&rep->body);
+        http_reply_error(rep, 500, "out of memory");
+}
+
+void serve_preempt(void *ctx, const struct http_request *req, struct http_reply *rep)
+{
+        struct service *s = ctx;
+        struct extender_preemption p;
+        struct err e;
+
+        if (stranger(s, req, rep))
+                return;
+        if (extender_preemption_decode(req->body, req->body_len, s->max_body, &p, &e) < 0) {
+                metric_add(s->preempt_total, "bad-request", 1);
+                refuse(s, req, &e, rep);
+                return;
+        }
+        answer_preemption(s, &p, rep);
+        extender_preemption_free(&p);
 }

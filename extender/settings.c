@@ -9,22 +9,23 @@
 
 /* As the words and variables give them, before they are judged. */
 struct raw {
-        const char *address, *cert, *key, *client_ca, *kubeconfig, *ns, *score;
-        int64_t port, health_port, threads, silent_s, migration_slots, max_body_mib;
+        const char *address, *cert, *key, *client_ca, *client, *kubeconfig, *ns, *score;
+        int64_t port, health_port, threads, silent_s, migrations_per_node, max_body_mib;
 };
 
 static const struct raw defaults = {
+        .client = "drover-scheduler",
         .ns = DROVER_NAMESPACE,
         .score = "spread",
         .port = 8443,
         .health_port = 9404,
         .threads = 2,
         .silent_s = CAPACITY_SILENT_MS / 1000,
-        .migration_slots = 2,
+        .migrations_per_node = 2,
         .max_body_mib = 4,
 };
 
-#define ROWS 13
+#define ROWS 14
 static void fill_rows(struct raw *r, struct option_row rows[ROWS])
 {
         const struct option_row filled[ROWS] = {
@@ -40,6 +41,10 @@ static void fill_rows(struct raw *r, struct option_row rows[ROWS])
                 OPTION_TEXT("key", "DROVER_KEY", "FILE", "its private key, PEM", &r->key),
                 OPTION_TEXT("client-ca", "DROVER_CLIENT_CA", "FILE",
                             "require a client certificate signed by one of these", &r->client_ca),
+                OPTION_TEXT("client-name", "DROVER_CLIENT_NAME", "NAME",
+                            "common name that the client's certificate must have, with client-ca; "
+                            "\"\": any",
+                            &r->client),
                 OPTION_NUMBER("threads", "DROVER_THREADS", "N", "HTTP threads", &r->threads, 1, 64),
                 OPTION_TEXT("kubeconfig", NULL, "FILE",
                             "how to reach the API server; in a pod not needed", &r->kubeconfig),
@@ -49,9 +54,9 @@ static void fill_rows(struct raw *r, struct option_row rows[ROWS])
                               "a host not heard from for longer is not chosen", &r->silent_s, 1,
                               3600),
                 OPTION_TEXT("score", "DROVER_SCORE", "POLICY", "spread or pack", &r->score),
-                OPTION_NUMBER("migration-slots", "DROVER_MIGRATION_SLOTS", "N",
-                              "migrations a host may take part in before it scores worse",
-                              &r->migration_slots, 1, 1000),
+                OPTION_NUMBER("migrations-per-node", "DROVER_MIGRATIONS_PER_NODE", "N",
+                              "that of the migrator: a host with less of them free scores worse",
+                              &r->migrations_per_node, 1, 100),
                 OPTION_NUMBER("max-body-mib", "DROVER_MAX_BODY_MIB", "N",
                               "largest call; whole Nodes (nodeCacheCapable: false) need more",
                               &r->max_body_mib, 1, 64),
@@ -89,7 +94,7 @@ int settings_parse(int argc, char **argv, struct settings *out, struct err *e)
         if (r.client_ca && !r.cert)
                 return err_set(e, -EINVAL, "client-ca: needs cert and key");
         s.fleet.silent_ms = r.silent_s * 1000;
-        s.fleet.migration_slots = r.migration_slots;
+        s.fleet.migration_slots = r.migrations_per_node;
         s.https = (struct http_config){
                 .address = r.address,
                 .port = (uint16_t)r.port,
@@ -103,6 +108,7 @@ int settings_parse(int argc, char **argv, struct settings *out, struct err *e)
                 .address = r.address, .port = (uint16_t)r.health_port, .threads = 1};
         s.kubeconfig = r.kubeconfig;
         s.ns = r.ns;
+        s.client = r.client_ca && *r.client ? r.client : NULL;
         *out = s;
         return 0;
 }

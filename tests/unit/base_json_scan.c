@@ -352,14 +352,14 @@ static void a_failure_ends_it(void **state)
         json_scan_begin(&s, "{\"a\":1}", 7, MAX, &e);
         json_scan_open(&s);
         assert_true(json_scan_member(&s, &key));
-        json_scan_fail(&s, "%s: not for %d", "a", 7);
-        json_scan_fail(&s, "late");
+        json_scan_fail(&s, -ERANGE, "%s: not for %d", "a", 7);
+        json_scan_fail(&s, -EINVAL, "late");
         assert_int_equal(json_scan_type(&s), JSON_NONE);
         assert_null(json_scan_value(&s).text);
         json_scan_open(&s);
         assert_false(json_scan_member(&s, &key));
         assert_false(json_scan_element(&s));
-        assert_int_equal(json_scan_end(&s), -EINVAL);
+        assert_int_equal(json_scan_end(&s), -ERANGE);
         assert_string_equal(e.msg, "a: not for 7");
         json_scan_begin(&s, "[1]", 3, MAX, &e);
         json_scan_open(&s);

@@ -54,7 +54,7 @@ static void a_sick_mount_is_named(void **state)
 {
         const char *reason =
                 "node2: storage pool default at /var/lib/drover is unhealthy: probe did "
-                "not answer for 5 s";
+                "not answer for 5 s [rule 7 pool-health]";
         (void)state;
         event(fleet_host_event, KUBE_MODIFIED, host_json("node2", "", "Unhealthy"));
         expect("", reason);
@@ -69,11 +69,13 @@ static void nodes_without_a_hypervisor_are_refused(void **state)
 
         (void)state;
         assert_int_equal(ask("demo", nodes, 3, &e), 0);
-        assert_string_equal(said[0], "plain: no Drover agent has reported a hypervisor there");
+        assert_string_equal(
+                said[0], "plain: no Drover agent has reported a hypervisor there [rule 1 no-host]");
         assert_string_equal(said[1], "");
-        assert_string_equal(said[2], ": no Drover agent has reported a hypervisor there");
+        assert_string_equal(said[2],
+                            ": no Drover agent has reported a hypervisor there [rule 1 no-host]");
         event(fleet_host_event, KUBE_DELETED, host_json("node2", "", "Healthy"));
-        expect("", "node2: no Drover agent has reported a hypervisor there");
+        expect("", "node2: no Drover agent has reported a hypervisor there [rule 1 no-host]");
         assert_int_equal(fleet_count(fleet, now).hosts, 1);
 }
 
@@ -116,8 +118,8 @@ static void a_pod_of_an_earlier_vm_is_an_error(void **state)
         assert_int_equal(pod_decode(j, &pod, &e), 0);
         assert_int_equal(fleet_filter(fleet, pod, &none, now, a, &v, &e), -ENOENT);
         assert_string_equal(e.msg,
-                            "pod demo-e1 was made for an earlier VirtualMachine default/demo "
-                            "(uid u-old, now u-demo)");
+                            "pod demo-e1 was made for an earlier VirtualMachine default/demo, "
+                            "of uid u-old");
         pod_free(pod);
         json_free(j);
 }
@@ -131,16 +133,18 @@ static void silence_makes_a_host_unknown(void **state)
         lease("node2", KUBE_MODIFIED, WALL + 15000000);
         expect("", "");
         now.ns += SECOND;
-        expect("node1: its Drover agent has not been heard from for more than 20 s", "");
+        expect("node1: its Drover agent has not been heard from for more than 20 s [rule 2 silent]",
+               "");
         assert_int_equal(fleet_count(fleet, now).silent, 1);
         /* The same renewal again, as after a new list, is no sign of life. */
         lease("node1", KUBE_MODIFIED, WALL);
-        expect("node1: its Drover agent has not been heard from for more than 20 s", "");
+        expect("node1: its Drover agent has not been heard from for more than 20 s [rule 2 silent]",
+               "");
         /* A node whose clock is far behind is alive all the same. */
         lease("node1", KUBE_MODIFIED, WALL - 3600000000);
         expect("", "");
         lease("node1", KUBE_DELETED, WALL);
-        expect("node1: its Drover agent has sent no heartbeat yet", "");
+        expect("node1: its Drover agent has sent no heartbeat yet [rule 2 silent]", "");
 }
 
 static void a_host_dead_before_we_began_is_not_alive(void **state)
@@ -150,7 +154,8 @@ static void a_host_dead_before_we_began_is_not_alive(void **state)
         lease("node1", KUBE_ADDED, WALL - 34000000);
         lease("node2", KUBE_DELETED, WALL);
         lease("node2", KUBE_ADDED, WALL + 34000000);
-        expect("node1: its Drover agent has not been heard from for more than 20 s", "");
+        expect("node1: its Drover agent has not been heard from for more than 20 s [rule 2 silent]",
+               "");
 }
 
 static void other_leases_are_not_heartbeats(void **state)
@@ -170,7 +175,7 @@ static void other_leases_are_not_heartbeats(void **state)
 
 /* --- what is promised to bound pods counts until their guest is there */
 
-#define NO_CPUS "node1: 4 CPUs are asked for, 2 of 8 are free"
+#define NO_CPUS "node1: 4 CPUs are asked for, 2 of 8 are free [rule 9 cpus]"
 
 static void bound_pods_count_until_their_domain_does(void **state)
 {
@@ -187,7 +192,7 @@ static void bound_pods_count_until_their_domain_does(void **state)
         expect("", "");
         event(fleet_host_event, KUBE_MODIFIED,
               host_json("node1", "{\"uid\":\"u-other\",\"state\":\"Shutoff\"}", "Healthy"));
-        expect("node1: 4 CPUs are asked for, 0 of 8 are free", "");
+        expect("node1: 4 CPUs are asked for, 0 of 8 are free [rule 9 cpus]", "");
         event(fleet_host_event, KUBE_MODIFIED, host_json("node1", "", "Healthy"));
         expect(NO_CPUS, "");
         /* A pod that is over holds nothing. */
@@ -209,10 +214,10 @@ static void two_pods_of_one_vm_count_once(void **state)
         expect("", "");
         event(fleet_pod_event, KUBE_DELETED, pod_json("other-e2", "other", "node1", "Running"));
         event(fleet_vm_event, KUBE_MODIFIED, vm_json("other", 5, ""));
-        expect("node1: 4 CPUs are asked for, 3 of 8 are free", "");
+        expect("node1: 4 CPUs are asked for, 3 of 8 are free [rule 9 cpus]", "");
         /* Bound elsewhere under the same name: the room here is free again. */
         event(fleet_pod_event, KUBE_MODIFIED, pod_json("other-e1", "other", "node2", "Running"));
-        expect("", "node2: 4 CPUs are asked for, 3 of 8 are free");
+        expect("", "node2: 4 CPUs are asked for, 3 of 8 are free [rule 9 cpus]");
 }
 
 static void pods_may_be_seen_before_their_vm_and_after(void **state)
@@ -232,7 +237,7 @@ static void pods_may_be_seen_before_their_vm_and_after(void **state)
                 event(fleet_pod_event, KUBE_ADDED, pod_json(name, name, "node1", "Running"));
         }
         /* Even of an unknown VM one slot is taken; the host has three. */
-        expect("node1: all of its 3 VM slots are taken", "");
+        expect("node1: all of its 3 VM slots are taken [rule 8 slots]", "");
 }
 
 static void a_running_vm_asks_for_what_it_runs_with(void **state)
@@ -249,8 +254,8 @@ static void a_running_vm_asks_for_what_it_runs_with(void **state)
               vm_json("demo", 20,
                       "{\"owner\":{\"node\":\"\",\"epoch\":3},\"running\":{\"cores\":2,\"memory\":"
                       "1073741824}}"));
-        expect("node1: 20 CPUs are asked for, 8 of 8 are free",
-               "node2: 20 CPUs are asked for, 8 of 8 are free");
+        expect("node1: 20 CPUs are asked for, 8 of 8 are free [rule 9 cpus]",
+               "node2: 20 CPUs are asked for, 8 of 8 are free [rule 9 cpus]");
 }
 
 static void the_host_that_has_the_guest_takes_its_handle(void **state)
@@ -259,7 +264,7 @@ static void the_host_that_has_the_guest_takes_its_handle(void **state)
         event(fleet_vm_event, KUBE_MODIFIED, vm_json("demo", 20, ""));
         event(fleet_host_event, KUBE_MODIFIED,
               host_json("node1", "{\"uid\":\"u-demo\",\"state\":\"Paused\"}", "Unhealthy"));
-        expect("", "node2: 20 CPUs are asked for, 8 of 8 are free");
+        expect("", "node2: 20 CPUs are asked for, 8 of 8 are free [rule 9 cpus]");
 }
 
 static void what_cannot_be_decoded_changes_nothing(void **state)
@@ -288,6 +293,7 @@ static void scores_tell_hosts_apart(void **state)
         const char *const nodes[] = {"node1", "plain", "node2"};
         struct strs names = {(const char **)(uintptr_t)nodes, 3};
         struct json *j = pod_json("demo-e1", "demo", "", "Pending");
+        autoarena struct arena *a = arena_new(1 << 20);
         int scores[3] = {-1, -1, -1};
         struct pod *pod = NULL;
         struct err e;
@@ -296,16 +302,100 @@ static void scores_tell_hosts_apart(void **state)
         assert_int_equal(pod_decode(j, &pod, &e), 0);
         event(fleet_host_event, KUBE_MODIFIED,
               host_json("node1", "{\"uid\":\"u-x\",\"state\":\"Running\"}", "Healthy"));
-        assert_int_equal(fleet_scores(fleet, pod, &names, now, scores, &e), 0);
+        assert_int_equal(fleet_scores(fleet, pod, &names, now, a, scores, &e), 0);
         assert_int_equal(scores[1], 0);
         assert_true(scores[2] > scores[0]);
         pod->vm = "";
-        assert_int_equal(fleet_scores(fleet, pod, &names, now, scores, &e), 0);
+        assert_int_equal(fleet_scores(fleet, pod, &names, now, a, scores, &e), 0);
         assert_int_equal(scores[0] + scores[1] + scores[2], 0);
         pod->vm = "nobody";
-        assert_int_equal(fleet_scores(fleet, pod, &names, now, scores, &e), -ENOENT);
+        assert_int_equal(fleet_scores(fleet, pod, &names, now, a, scores, &e), -ENOENT);
         pod_free(pod);
         json_free(j);
+}
+
+/* --- preemption */
+
+/* What is kept of node1 with victim a and of node2 with victims b and, if given, c: "", "1", "12".
+ */
+static const char *preempt(const char *vm, const char *a, const char *b, const char *c)
+{
+        static char said_of[3];
+        struct json *j = pod_json("asking", vm, "", "Pending");
+        struct extender_victim victims[] = {{.uid = a}, {.uid = b}, {.uid = c}};
+        struct extender_candidate two[] = {
+                {.name = "node1", .victims = victims, .nvictims = 1},
+                {.name = "node2", .victims = victims + 1, .nvictims = c ? 2 : 1}};
+        struct extender_preemption p = {.v = two, .n = 2};
+        bool keep[2];
+        struct err e;
+
+        assert_int_equal(pod_decode(j, &p.pod, &e), 0);
+        json_free(j);
+        if (fleet_preempt(fleet, &p, now, keep, &e) < 0)
+                fail_msg("%s", e.msg);
+        pod_free(p.pod);
+        snprintf(said_of, sizeof(said_of), "%s%s", keep[0] ? "1" : "", keep[1] ? "2" : "");
+        return said_of;
+}
+
+static void preemption_helps_where_no_rule_refuses(void **state)
+{
+        (void)state;
+        assert_string_equal(preempt("demo", "u-a", "u-b", NULL), "12");
+        event(fleet_host_event, KUBE_MODIFIED, host_json("node1", "", "Unhealthy"));
+        assert_string_equal(preempt("demo", "u-a", "u-b", NULL), "2");
+        /* No deletion of a pod frees a CPU for guests. */
+        event(fleet_vm_event, KUBE_MODIFIED, vm_json("demo", 9, ""));
+        assert_string_equal(preempt("demo", "u-a", "u-b", NULL), "");
+        /* Of other pods nothing is known but that guests stay. */
+        assert_string_equal(preempt("", "u-a", "u-b", NULL), "12");
+}
+
+static struct json *handle_json(const char *uid, const char *node, const char *phase)
+{
+        return object("{\"metadata\":{\"namespace\":\"default\",\"name\":\"h-%s\",\"uid\":\"%s\","
+                      "\"labels\":{\"drover.dev/vm\":\"other\"}},\"spec\":{\"nodeName\":\"%s\"},"
+                      "\"status\":{\"phase\":\"%s\"}}",
+                      uid, uid, node, phase);
+}
+
+/* Deleting a handle ends no guest. */
+static void a_handle_is_nobodys_victim(void **state)
+{
+        (void)state;
+        event(fleet_pod_event, KUBE_ADDED, handle_json("u-h1", "node1", "Running"));
+        assert_string_equal(preempt("demo", "u-h1", "u-b", NULL), "2");
+        assert_string_equal(preempt("", "u-h1", "u-b", NULL), "2");
+        /* One whose binding has not been seen yet. */
+        event(fleet_pod_event, KUBE_ADDED, handle_json("u-h2", "", "Pending"));
+        event(fleet_pod_event, KUBE_ADDED, handle_json("u-h3", "", "Pending"));
+        event(fleet_pod_event, KUBE_ADDED, handle_json("u-h4", "", "Pending"));
+        assert_string_equal(preempt("demo", "u-a", "u-b", "u-h3"), "1");
+        event(fleet_pod_event, KUBE_MODIFIED, handle_json("u-h3", "node2", "Pending"));
+        assert_string_equal(preempt("demo", "u-a", "u-b", "u-h3"), "1");
+        event(fleet_pod_event, KUBE_DELETED, handle_json("u-h2", "", "Pending"));
+        event(fleet_pod_event, KUBE_MODIFIED, handle_json("u-h4", "", "Failed"));
+        assert_string_equal(preempt("demo", "u-h2", "u-h4", NULL), "12");
+        assert_int_equal(fleet_count(fleet, now).handles, 2);
+}
+
+static void preemption_without_victims_or_vm(void **state)
+{
+        struct json *j = pod_json("asking", "nobody", "", "Pending");
+        struct extender_candidate none = {.name = "node1"};
+        struct extender_preemption p = {.v = &none, .n = 1};
+        bool keep = true;
+        struct err e;
+
+        (void)state;
+        assert_int_equal(pod_decode(j, &p.pod, &e), 0);
+        json_free(j);
+        assert_int_equal(fleet_preempt(fleet, &p, now, &keep, &e), -ENOENT);
+        p.pod->vm = "demo";
+        assert_int_equal(fleet_preempt(fleet, &p, now, &keep, &e), 0);
+        assert_false(keep); /* the scheduler takes it for a fault */
+        pod_free(p.pod);
 }
 
 /* --- under stress */
@@ -354,8 +444,12 @@ static void answers_survive_failing_allocations(void **state)
                 autoarena struct arena *a = arena_new(1 << 20);
                 struct fleet_verdict v;
 
+                int scores[2];
+
                 oom_arm(n);
                 int rc = fleet_filter(fleet, pod, &names, now, a, &v, &e);
+                if (rc == 0)
+                        rc = fleet_scores(fleet, pod, &names, now, a, scores, &e);
                 failed = oom_disarm();
                 assert_int_equal(rc, failed ? -ENOMEM : 0);
         }
@@ -380,7 +474,7 @@ static void *asker(void *arg)
                 int scores[2];
 
                 if (fleet_filter(fleet, pod, &names, now, a, &v, &e) < 0 ||
-                    fleet_scores(fleet, pod, &names, now, scores, &e) < 0)
+                    fleet_scores(fleet, pod, &names, now, a, scores, &e) < 0)
                         break;
         }
         pod_free(pod);
@@ -433,6 +527,9 @@ int main(void)
                 scene_test(the_host_that_has_the_guest_takes_its_handle),
                 scene_test(what_cannot_be_decoded_changes_nothing),
                 scene_test(scores_tell_hosts_apart),
+                scene_test(preemption_helps_where_no_rule_refuses),
+                scene_test(a_handle_is_nobodys_victim),
+                scene_test(preemption_without_victims_or_vm),
                 scene_test(each_allocation_may_fail),
                 scene_test(answers_survive_failing_allocations),
                 scene_test(events_and_questions_at_once),

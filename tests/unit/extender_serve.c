@@ -40,6 +40,7 @@ static unsigned call(http_handler handler, const char *text)
         "vm\":\"demo\"}}}"
 #define ARGS(pod, names) "{\"Pod\":" pod ",\"Nodes\":null,\"NodeNames\":" names "}"
 
+/* No rule of ours is mended by preemption: all refusals are of that kind. */
 static void filter_answers_names(void **state)
 {
         (void)state;
@@ -48,11 +49,10 @@ static void filter_answers_names(void **state)
         assert_int_equal(call(serve_filter, ARGS(POD, "[\"node1\",\"node2\"]")), 200);
         assert_string_equal(
                 body,
-                "{\"Nodes\":null,\"NodeNames\":[],\"FailedNodes\":{\"node2\":\"node2: 9 CPUs are "
-                "asked "
-                "for, 8 of 8 are free\"},\"FailedAndUnresolvableNodes\":{\"node1\":\"node1: "
-                "storage "
-                "pool default at /var/lib/drover is unhealthy: probe did not answer for 5 s\"},"
+                "{\"Nodes\":null,\"NodeNames\":[],\"FailedNodes\":{},"
+                "\"FailedAndUnresolvableNodes\":{\"node1\":\"node1: storage pool default at "
+                "/var/lib/drover is unhealthy: probe did not answer for 5 s [rule 7 pool-health]\","
+                "\"node2\":\"node2: 9 CPUs are asked for, 8 of 8 are free [rule 9 cpus]\"},"
                 "\"Error\":\"\"}");
         event(fleet_vm_event, KUBE_MODIFIED, vm_json("demo", 1, ""));
         assert_int_equal(call(serve_filter, ARGS(POD, "[\"node2\"]")), 200);
@@ -73,7 +73,7 @@ static void filter_answers_whole_nodes(void **state)
                 body, "{\"Nodes\":{\"metadata\":{},\"items\":[{\"metadata\":{\"name\":\"node2\","
                       "\"labels\":{\"a\":\"b\"}}}]},\"NodeNames\":null,\"FailedNodes\":{},"
                       "\"FailedAndUnresolvableNodes\":{\"plain\":\"plain: no Drover agent has "
-                      "reported a hypervisor there\"},\"Error\":\"\"}");
+                      "reported a hypervisor there [rule 1 no-host]\"},\"Error\":\"\"}");
 }
 
 static void prioritize_scores_names(void **state)
@@ -91,6 +91,31 @@ static void prioritize_scores_names(void **state)
         assert_string_equal(body, "[{\"Host\":\"node2\",\"Score\":0}]");
         assert_int_equal(call(serve_prioritize, ARGS(POD, "[]")), 200);
         assert_string_equal(body, "[]");
+}
+
+#define PREEMPT(pod, victims) "{\"Pod\":" pod ",\"NodeNameToMetaVictims\":{" victims "}}"
+#define VICTIMS(node, uid)    "\"" node "\":{\"Pods\":[{\"UID\":\"" uid "\"}],\"NumPDBViolations\":0}"
+
+static void preempt_keeps_what_may_help(void **state)
+{
+        (void)state;
+        event(fleet_host_event, KUBE_MODIFIED, host_json("node1", "", "Unhealthy"));
+        assert_int_equal(call(serve_preempt,
+                              PREEMPT(POD, VICTIMS("node1", "u-a") "," VICTIMS("node2", "u-b"))),
+                         200);
+        assert_string_equal(body, "{\"NodeNameToMetaVictims\":{" VICTIMS("node2", "u-b") "}}");
+        assert_int_equal(call(serve_preempt, PREEMPT(POD, VICTIMS("node1", "u-a"))), 200);
+        assert_string_equal(body, "{\"NodeNameToMetaVictims\":{}}");
+        /* What cannot be judged is given up by nobody. */
+        event(fleet_vm_event, KUBE_DELETED, vm_json("demo", 1, ""));
+        assert_int_equal(call(serve_preempt, PREEMPT(POD, VICTIMS("node2", "u-b"))), 200);
+        assert_string_equal(body, "{\"NodeNameToMetaVictims\":{}}");
+        assert_int_equal(call(serve_preempt, "{\"Pod\":" POD "}"), 400);
+        assert_int_equal(call(serve_preempt, "hello"), 400);
+        assert_true(metric_get(service.preempt_total, "some") == 1);
+        assert_true(metric_get(service.preempt_total, "none") == 1);
+        assert_true(metric_get(service.preempt_total, "error") == 1);
+        assert_true(metric_get(service.preempt_total, "bad-request") == 2);
 }
 
 /* What the scheduler sent it shall hear: the body of any other status is thrown away. */
@@ -183,6 +208,7 @@ static void what_happened_is_counted(void **state)
 static void failing_allocations_never_end_it(void **state)
 {
         static const char text[] = ARGS(POD, "[\"node1\",\"plain\"]");
+        static const char victims[] = PREEMPT(POD, VICTIMS("node1", "u-a"));
         bool failed = true;
 
         (void)state;
@@ -192,11 +218,14 @@ static void failing_allocations_never_end_it(void **state)
                                          .body = buf_new((size_t)1 << 20)};
                 const struct http_request req = {
                         .method = "POST", .body = text, .body_len = sizeof(text) - 1};
+                const struct http_request preempt = {
+                        .method = "POST", .body = victims, .body_len = sizeof(victims) - 1};
 
                 service.fleet = fleet;
                 oom_arm(n);
                 serve_filter(&service, &req, &rep);
                 serve_prioritize(&service, &req, &rep);
+                serve_preempt(&service, &preempt, &rep);
                 failed = oom_disarm();
                 buf_free(&rep.body);
         }
@@ -209,6 +238,7 @@ int main(void)
                 scene_test(filter_answers_names),
                 scene_test(filter_answers_whole_nodes),
                 scene_test(prioritize_scores_names),
+                scene_test(preempt_keeps_what_may_help),
                 scene_test(the_schedulers_mistakes_are_answered_with_an_error),
                 scene_test(what_is_no_call_at_all_is_refused),
                 scene_test(every_prefix_of_a_call_is_answered),
@@ -216,7 +246,7 @@ int main(void)
                 scene_test(failing_allocations_never_end_it),
         };
 
-        service_init(&service, NULL, BODY_MAX);
+        service_init(&service, NULL, BODY_MAX, NULL);
         service.clock = scene_now;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

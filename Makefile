@@ -102,9 +102,9 @@ unit-tsan:
 	@$(MAKE) --no-print-directory FLAVOUR=tsan unit-plain
 unit: unit-plain unit-asan unit-tsan
 
-# --- fuzzers: one program a file; all may use the decisions of the webhook
+# --- fuzzers: one program a file; all may use what the webhook and the extender are made of
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(call src,tests/fuzz))
-FUZZ_SHELL := $(call objs,$(filter-out webhook/main.c,$(call src,webhook)))
+FUZZ_SHELL := $(foreach f,webhook extender,$(call objs,$(filter-out $(f)/main.c,$(call src,$(f)))))
 
 define fuzzer
 $(B)/fuzz/$(1): $(B)/obj/tests/fuzz/$(1).o $(FUZZ_SHELL) $(ARCH)

@@ -9,7 +9,7 @@
 #define PAGE_1GI     (1024 * MIB)
 #define AMOUNT_MAX   ((int64_t)1 << 60) /* sums of what hosts say of themselves stop here */
 #define AMOUNT_TEXT  32
-#define SIGN_TEXT    32
+#define SIGN_TEXT    32 /* room for the rule behind a sentence of any length */
 #define PERMILLE     1000
 #define ROOM_POINTS  6
 #define SLOT_POINTS  2
@@ -364,38 +364,32 @@ static bool short_of_huge_pages(const struct rule_args *r)
                       big ? "1Gi" : "2Mi", (long long)at_least_0(spare));
 }
 
+/* The numbers are those of enum capacity_rule, as texts. */
+#define RULE(number, name, refuses)                                                                \
+        {                                                                                          \
+                name, " [rule " number " " name "]", refuses                                       \
+        }
 static const struct {
-        const char *name;
+        const char *name, *sign;
         bool (*refuses)(const struct rule_args *r);
 } rules[CAPACITY_RULES] = {
-        [CAPACITY_FITS] = {"fits", NULL},
-        [CAPACITY_NO_HOST] = {"no-host", no_host},
-        [CAPACITY_SILENT] = {"silent", is_silent},
-        [CAPACITY_NOT_READY] = {"not-ready", not_ready},
-        [CAPACITY_CPU_MODEL] = {"cpu-model", lacks_cpu_model},
-        [CAPACITY_BRIDGE] = {"bridge", lacks_bridge},
-        [CAPACITY_NO_POOL] = {"no-pool", lacks_pool},
-        [CAPACITY_POOL_HEALTH] = {"pool-health", pool_ails},
-        [CAPACITY_SLOTS] = {"slots", slots_taken},
-        [CAPACITY_CPUS] = {"cpus", short_of_cpus},
-        [CAPACITY_MEMORY] = {"memory", short_of_memory},
-        [CAPACITY_HUGE_PAGES] = {"huge-pages", short_of_huge_pages},
+        [CAPACITY_FITS] = {"fits", "", NULL},
+        [CAPACITY_NO_HOST] = RULE("1", "no-host", no_host),
+        [CAPACITY_SILENT] = RULE("2", "silent", is_silent),
+        [CAPACITY_NOT_READY] = RULE("3", "not-ready", not_ready),
+        [CAPACITY_CPU_MODEL] = RULE("4", "cpu-model", lacks_cpu_model),
+        [CAPACITY_BRIDGE] = RULE("5", "bridge", lacks_bridge),
+        [CAPACITY_NO_POOL] = RULE("6", "no-pool", lacks_pool),
+        [CAPACITY_POOL_HEALTH] = RULE("7", "pool-health", pool_ails),
+        [CAPACITY_SLOTS] = RULE("8", "slots", slots_taken),
+        [CAPACITY_CPUS] = RULE("9", "cpus", short_of_cpus),
+        [CAPACITY_MEMORY] = RULE("10", "memory", short_of_memory),
+        [CAPACITY_HUGE_PAGES] = RULE("11", "huge-pages", short_of_huge_pages),
 };
 
 const char *capacity_rule_name(enum capacity_rule r)
 {
         return (unsigned)r < CAPACITY_RULES ? rules[r].name : "unknown";
-}
-
-/* " [rule 7 pool-health]", for which room was kept. */
-static void sign(struct line *l, int rule)
-{
-        l->size += SIGN_TEXT;
-        add_text(l, " [rule ");
-        add_number(l, rule);
-        add_text(l, " ");
-        add_text(l, rules[rule].name);
-        add_text(l, "]");
 }
 
 enum capacity_rule capacity_check(const struct capacity_view *v, const struct capacity_demand *d,
@@ -408,8 +402,9 @@ enum capacity_rule capacity_check(const struct capacity_view *v, const struct ca
         for (int i = CAPACITY_FITS + 1; i < end; i++) {
                 if (!rules[i].refuses(&r))
                         continue;
+                line.size += SIGN_TEXT;
                 if (message)
-                        sign(&line, i);
+                        add_text(&line, rules[i].sign);
                 return (enum capacity_rule)i;
         }
         return CAPACITY_FITS;

@@ -22,7 +22,7 @@ static const struct raw defaults = {
         .threads = 2,
         .silent_s = CAPACITY_SILENT_MS / 1000,
         .migrations_per_node = 2,
-        .max_body_mib = 4,
+        .max_body_mib = 16,
 };
 
 #define ROWS 14
@@ -58,7 +58,8 @@ static void fill_rows(struct raw *r, struct option_row rows[ROWS])
                               "that of the migrator: a host with less of them free scores worse",
                               &r->migrations_per_node, 1, 100),
                 OPTION_NUMBER("max-body-mib", "DROVER_MAX_BODY_MIB", "N",
-                              "largest call; whole Nodes (nodeCacheCapable: false) need more",
+                              "largest call: 500 whole Nodes (nodeCacheCapable: false) may take "
+                              "half of it",
                               &r->max_body_mib, 1, 64),
         };
 

@@ -87,38 +87,47 @@ class Service:
     def __init__(self, name, path, client_secret=None):
         service = lab.get("service", name, namespace="drover-system")
         self.address, self.path = service["spec"]["clusterIP"], path
-        self.context = ssl.create_default_context(cadata=self._secret("drover-ca")["ca.crt"])
+        self.context = ssl.create_default_context(cadata=self.secret("drover-ca")["ca.crt"])
         self.server_name = f"{name}.drover-system.svc"
         if client_secret:
-            with tempfile.NamedTemporaryFile("w", suffix=".pem") as f:
-                secret = self._secret(client_secret)
-                f.write(secret["tls.crt"] + secret["tls.key"])
-                f.flush()
-                self.context.load_cert_chain(f.name)
+            secret = self.secret(client_secret)
+            self.show(secret["tls.crt"] + secret["tls.key"])
+
+    def show(self, pem):
+        """A certificate and its key, to be shown from now on."""
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as f:
+            f.write(pem)
+            f.flush()
+            self.context.load_cert_chain(f.name)
 
     @staticmethod
-    def _secret(name):
+    def secret(name):
         data = lab.get("secret", name, namespace="drover-system")["data"]
         return {k: base64.b64decode(v).decode() for k, v in data.items()}
 
-    def post(self, body):
-        """Status and text; sent raw, so that bodies need not be what they say."""
-        with socket.create_connection((self.address, 443), timeout=20) as plain, \
-                self.context.wrap_socket(plain, server_hostname=self.server_name) as s:
-            head = (f"POST {self.path} HTTP/1.1\r\nHost: {self.server_name}\r\nContent-Type: application/json\r\n"
-                    f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n")
-            s.sendall(head.encode())
-            try:
-                s.sendall(body)
-            except OSError:
-                pass  # the server may answer a body that is too big before it has it all
-            answer = b""
-            try:
+    def exchange(self, body):
+        """What came back, and the error that ended it early, if any."""
+        answer, error = b"", None
+        try:
+            with socket.create_connection((self.address, 443), timeout=20) as plain, \
+                    self.context.wrap_socket(plain, server_hostname=self.server_name) as s:
+                head = (f"POST {self.path} HTTP/1.1\r\nHost: {self.server_name}\r\nContent-Type: application/json\r\n"
+                        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n")
+                s.sendall(head.encode())
+                try:
+                    s.sendall(body)
+                except OSError as e:
+                    error = e  # the server may answer a body that is too big before it has it all
                 while more := s.recv(65536):
                     answer += more
-            except OSError:
-                pass
-        expect(answer.startswith(b"HTTP/1.1 "), f"no HTTP answer: {answer[:100]!r}")
+        except OSError as e:
+            error = e
+        return answer, error
+
+    def post(self, body):
+        """Status and text; sent raw, so that bodies need not be what they say."""
+        answer, error = self.exchange(body)
+        expect(answer.startswith(b"HTTP/1.1 "), f"no HTTP answer: {answer[:100]!r} {error}")
         return int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
 
 

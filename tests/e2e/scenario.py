@@ -14,7 +14,7 @@ NAMESPACE = "default"
 # A single move shares two cores with all of Kubernetes, so one figure says little: the target is for the median of
 # many (moves.py asserts it), the limit for each.
 GAP_TARGET_MS, GAP_LIMIT_MS = 300, 1000
-WOKEN_S = 12  # the scheduler's own backoff ends at 10; not woken, a pod waits for five minutes
+WOKEN_S = 3  # the scheduler's own backoff ends at 2 as we configure it; not woken, a pod waits for five minutes
 COMPONENTS = ("drover-webhook", "drover-extender", "drover-migrator")
 
 

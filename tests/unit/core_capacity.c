@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "core/capacity.h"
 #include "tests/unit/oom.h"
 
@@ -376,6 +377,23 @@ static void each_rule_refuses_and_says_why(void **state)
                         fail_msg("no row for rule %s", capacity_rule_name((enum capacity_rule)i));
 }
 
+static void each_rule_is_documented(void **state)
+{
+        autobuf struct buf docs = buf_new(1 << 20);
+        char row[64];
+        struct err e;
+
+        (void)state;
+        if (file_read("docs/troubleshooting.md", &docs, &e) < 0)
+                fail_msg("%s", e.msg);
+        for (int i = CAPACITY_FITS + 1; i < CAPACITY_RULES; i++) {
+                snprintf(row, sizeof(row), "| %d %s | `", i,
+                         capacity_rule_name((enum capacity_rule)i));
+                if (!strstr(docs.data, row))
+                        fail_msg("no row %s", row);
+        }
+}
+
 static void what_is_known_of_the_models_is_not_asked_again(void **state)
 {
         char message[CAPACITY_MESSAGE_MAX];
@@ -640,6 +658,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_rule_refuses_and_says_why),
                 cmocka_unit_test(the_first_rule_decides),
+                cmocka_unit_test(each_rule_is_documented),
                 cmocka_unit_test(what_is_known_of_the_models_is_not_asked_again),
                 cmocka_unit_test(numbers_of_any_size_are_written),
                 cmocka_unit_test(rules_have_names),

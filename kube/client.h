@@ -91,6 +91,12 @@ struct kube_watch_config {
         void (*synced)(void *ctx); /* after each complete list; may be NULL */
         void (*error)(void *ctx,
                       const struct err *e); /* each failure, before the backoff; may be NULL */
+        /*
+         * Before each list, or NULL. For who keeps the objects by their names, which then are not
+         * kept here too: what has not been shown since is gone when `synced` comes, and is not
+         * reported; ADDED and MODIFIED are not told apart.
+         */
+        void (*listing)(void *ctx);
         void *ctx;
 };
 struct kube_watch;

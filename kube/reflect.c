@@ -73,6 +73,8 @@ int kube_reflect_url(struct kube_reflect *r, const char *server, uint64_t random
                 buf_reset(&r->page_after);
                 if (r->page_first)
                         r->generation++;
+                if (r->page_first && cfg->listing)
+                        cfg->listing(cfg->ctx);
         } else {
                 snprintf(seconds, sizeof(seconds), "%" PRIu64, 300 + random % 301);
                 kube_url_param(url, "watch", "1");
@@ -166,7 +168,9 @@ static int report(struct kube_reflect *r, enum kube_event type, const struct jso
 
         if (!names_of(object, &ns, &name))
                 return unreadable(e, "an object without a name");
-        if (type == KUBE_DELETED) {
+        if (r->cfg->listing) {
+                type = type == KUBE_DELETED ? type : KUBE_MODIFIED;
+        } else if (type == KUBE_DELETED) {
                 forget(r, ns, name);
         } else {
                 rc = note(r, ns, name, &seen, e);

@@ -39,7 +39,7 @@ struct kube_reflect {
         bool page_first, page_last;
         struct kube_items items;
         struct kube_lines lines;
-        struct ktable known; /* keys reported and not deleted */
+        struct ktable known; /* keys reported and not deleted; empty when cfg keeps them itself */
         unsigned generation; /* of the list that is being read */
         struct backoff backoff;
         int64_t healthy_ms;

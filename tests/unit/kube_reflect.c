@@ -461,6 +461,35 @@ static void time_of_a_watch(void **state)
         }
 }
 
+static void on_listing(void *ctx)
+{
+        (void)ctx;
+        say("listing\n");
+}
+
+/* Who keeps the objects is told when a list begins and ends, and no name is kept twice. */
+static void names_may_be_kept_by_another(void **state)
+{
+        (void)state;
+        cfg.listing = on_listing;
+        ask();
+        body(PAGE("10", "more", POD("x", "1")), 1);
+        ask(); /* the same list */
+        body(PAGE("10", "", POD("y", "2")), 1);
+        ask();
+        expect("listing\n" LIST_URL "~ a/x@1\nwait 0\n"
+               "GET s/api/v1/pods?limit=500&continue=more\n~ a/y@2\nsynced\nwait 0\n" WATCH_URL(
+                       "10"));
+        data(EVENT("ADDED", POD("z", "11")) EVENT("DELETED", POD("x", "12")));
+        end(410, 1, 0);
+        expect("~ a/z@11\n- a/x@12\nerror -116/410 said\nwait 100\n");
+        ask();
+        body(PAGE("20", "", POD("z", "11")), 1);
+        expect("listing\n" LIST_URL "~ a/z@11\nsynced\nwait 0\n"); /* of y nothing is said */
+        assert_int_equal(r.known.count, 0);
+        cfg.listing = NULL;
+}
+
 /* With each allocation failed in turn the machine asks again and ends with the same objects. */
 static void without_memory(void **state)
 {
@@ -517,6 +546,7 @@ int main(void)
                 T(bad_lists),
                 T(selectors),
                 T(time_of_a_watch),
+                T(names_may_be_kept_by_another),
                 T(without_memory),
         };
         return cmocka_run_group_tests_name("kube_reflect", tests, NULL, NULL);

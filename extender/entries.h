@@ -7,7 +7,10 @@
 
 #include <pthread.h>
 
-/* An entry stays for as long as anything refers to it, also before its own object has been seen. */
+/*
+ * An entry stays for as long as anything refers to it, also before its own object has been seen.
+ * `shown` is the number of the list in which, or since which, the object was last shown.
+ */
 struct pod_entry;
 struct host_entry {
         struct ktable_node node;
@@ -15,6 +18,7 @@ struct host_entry {
         struct pod_entry *pods;        /* bound here */
         struct capacity_load promised; /* to those of them whose guest is not here yet */
         bool heard;
+        uint32_t shown, lease_shown;
         struct mono heard_at;
         int64_t renewed_us; /* what the Lease says, to see it change */
         char name[];
@@ -23,6 +27,7 @@ struct vm_entry {
         struct ktable_node node;
         struct pod_entry *pods;
         bool known; /* its object has been seen */
+        uint32_t shown;
         struct vm_facts facts;
         char key[];
 };
@@ -35,6 +40,7 @@ struct pod_entry {
         struct pod_entry *next_at_host, **link_at_host; /* or among those that are not bound */
         struct uid vm_uid;                              /* none when the pod does not say */
         struct uid uid;
+        uint32_t shown;
         char key[];
 };
 
@@ -44,7 +50,8 @@ struct fleet {
         struct ktable hosts, vms, pods;
         struct pod_entry *unbound;
         struct share share;
-        size_t nhosts, nvms; /* whose objects have been seen */
+        uint32_t lists[FLEET_KINDS]; /* the number of the last one */
+        size_t nhosts, nvms;         /* whose objects have been seen */
 };
 
 static inline struct host_entry *host_find(const struct fleet *f, const char *name)

@@ -191,15 +191,18 @@ int fleet_host_event(struct fleet *f, enum kube_event type, const struct json *o
         struct host *host = NULL;
         int rc = event_key(object, name, e);
 
-        if (rc == 0 && type != KUBE_DELETED)
-                rc = host_decode(object, &host, e);
         if (rc < 0)
                 return rc;
+        if (type != KUBE_DELETED)
+                rc = host_decode(object, &host, e);
         pthread_rwlock_wrlock(&f->lock);
         if (host)
                 rc = host_replace(f, name, host, e);
-        else
+        else if (type == KUBE_DELETED)
                 host_forget(f, name);
+        struct host_entry *h = host_find(f, name);
+        if (h)
+                h->shown = f->lists[FLEET_HOSTS];
         pthread_rwlock_unlock(&f->lock);
         host_free(host);
         return rc;
@@ -252,15 +255,18 @@ int fleet_vm_event(struct fleet *f, enum kube_event type, const struct json *obj
         struct vm *vm = NULL;
         int rc = event_key(object, key, e);
 
-        if (rc == 0 && type != KUBE_DELETED)
-                rc = vm_decode(object, &vm, e);
         if (rc < 0)
                 return rc;
+        if (type != KUBE_DELETED)
+                rc = vm_decode(object, &vm, e);
         pthread_rwlock_wrlock(&f->lock);
         if (vm)
                 rc = vm_replace(f, key, vm, e);
-        else
+        else if (type == KUBE_DELETED)
                 vm_forget(f, key);
+        struct vm_entry *entry = vm_find(f, key);
+        if (entry)
+                entry->shown = f->lists[FLEET_VMS];
         pthread_rwlock_unlock(&f->lock);
         vm_free(vm);
         return rc;
@@ -363,17 +369,20 @@ int fleet_pod_event(struct fleet *f, enum kube_event type, const struct json *ob
         struct pod *pod = NULL;
         int rc = event_key(object, key, e);
 
-        if (rc == 0 && type != KUBE_DELETED)
-                rc = pod_decode(object, &pod, e);
         if (rc < 0)
                 return rc;
+        if (type != KUBE_DELETED)
+                rc = pod_decode(object, &pod, e);
         bool counts = pod && pod_alive(pod) && *pod->vm;
         pthread_rwlock_wrlock(&f->lock);
-        struct pod_entry *known = pod_find(f, key);
-        if (!counts)
+        struct pod_entry *p = pod_find(f, key);
+        if (rc == 0 && !counts)
                 pod_forget(f, key);
-        else if (!known || !pod_same(known, pod))
+        else if (rc == 0 && (!p || !pod_same(p, pod)))
                 rc = pod_replace(f, key, pod, e);
+        p = pod_find(f, key);
+        if (p)
+                p->shown = f->lists[FLEET_PODS];
         pthread_rwlock_unlock(&f->lock);
         pod_free(pod);
         return rc;
@@ -407,6 +416,14 @@ static int heartbeat(struct fleet *f, const char *node, int64_t renewed_us, stru
         return 0;
 }
 
+static void heartbeat_forget(struct fleet *f, struct host_entry *h)
+{
+        if (!h)
+                return;
+        h->heard = false;
+        host_drop_unused(f, h);
+}
+
 int fleet_lease_event(struct fleet *f, enum kube_event type, const struct json *object,
                       struct mono now, int64_t wall_us_now, struct err *e)
 {
@@ -417,16 +434,78 @@ int fleet_lease_event(struct fleet *f, enum kube_event type, const struct json *
 
         if (strncmp(name, FLEET_LEASE_PREFIX, skip) != 0)
                 return 0;
-        if (type != KUBE_DELETED && (rc = renewed_at(object, &renewed_us, e)) < 0)
-                return rc;
+        if (type != KUBE_DELETED)
+                rc = renewed_at(object, &renewed_us, e);
         pthread_rwlock_wrlock(&f->lock);
-        struct host_entry *h = host_find(f, name + skip);
-        if (type != KUBE_DELETED) {
+        if (type == KUBE_DELETED)
+                heartbeat_forget(f, host_find(f, name + skip));
+        else if (rc == 0)
                 rc = heartbeat(f, name + skip, renewed_us, now, wall_us_now, e);
-        } else if (h) {
-                h->heard = false;
-                host_drop_unused(f, h);
-        }
+        struct host_entry *h = host_find(f, name + skip);
+        if (h)
+                h->lease_shown = f->lists[FLEET_LEASES];
         pthread_rwlock_unlock(&f->lock);
         return rc;
+}
+
+/* --- lists: what they do not show is gone */
+
+void fleet_listing(struct fleet *f, enum fleet_kind kind)
+{
+        pthread_rwlock_wrlock(&f->lock);
+        f->lists[kind]++;
+        pthread_rwlock_unlock(&f->lock);
+}
+
+static void hosts_listed(struct fleet *f, bool leases)
+{
+        struct ktable_node *next;
+
+        for (struct ktable_node *n = ktable_first(&f->hosts); n; n = next) {
+                struct host_entry *h = ktable_entry(n, struct host_entry, node);
+
+                next = ktable_after(&f->hosts, n);
+                if (leases && h->lease_shown != f->lists[FLEET_LEASES])
+                        heartbeat_forget(f, h);
+                else if (!leases && h->shown != f->lists[FLEET_HOSTS])
+                        host_forget(f, h->name);
+        }
+}
+
+static void vms_listed(struct fleet *f)
+{
+        struct ktable_node *next;
+
+        for (struct ktable_node *n = ktable_first(&f->vms); n; n = next) {
+                struct vm_entry *vm = ktable_entry(n, struct vm_entry, node);
+
+                next = ktable_after(&f->vms, n);
+                if (vm->shown != f->lists[FLEET_VMS])
+                        vm_forget(f, vm->key);
+        }
+}
+
+static void pods_listed(struct fleet *f)
+{
+        struct ktable_node *next;
+
+        for (struct ktable_node *n = ktable_first(&f->pods); n; n = next) {
+                struct pod_entry *p = ktable_entry(n, struct pod_entry, node);
+
+                next = ktable_after(&f->pods, n);
+                if (p->shown != f->lists[FLEET_PODS])
+                        pod_forget(f, p->key);
+        }
+}
+
+void fleet_listed(struct fleet *f, enum fleet_kind kind)
+{
+        pthread_rwlock_wrlock(&f->lock);
+        if (kind == FLEET_VMS)
+                vms_listed(f);
+        else if (kind == FLEET_PODS)
+                pods_listed(f);
+        else
+                hosts_listed(f, kind == FLEET_LEASES);
+        pthread_rwlock_unlock(&f->lock);
 }

@@ -24,6 +24,14 @@ struct fleet *fleet_new(const struct fleet_config *cfg);
 void fleet_free(struct fleet *f);
 
 /*
+ * A list of such objects begins, and is complete: what no event has shown in between, or since, is
+ * forgotten then. An event that fails has shown its object all the same.
+ */
+enum fleet_kind { FLEET_HOSTS, FLEET_VMS, FLEET_PODS, FLEET_LEASES, FLEET_KINDS };
+void fleet_listing(struct fleet *f, enum fleet_kind kind);
+void fleet_listed(struct fleet *f, enum fleet_kind kind);
+
+/*
  * Events of the watches. On failure (an object that cannot be decoded, no memory) what was known
  * before stays.
  */

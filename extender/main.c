@@ -3,6 +3,7 @@
  * cluster.
  */
 #include "base/log.h"
+#include "base/memory.h"
 #include "extender/serve.h"
 #include "extender/settings.h"
 #include "kube/client.h"
@@ -19,12 +20,13 @@
 #define LINGER_MS     3000 /* the scheduler keeps its connection until it sees the endpoint gone */
 #define DRAIN_MS      5000
 #define HELP_MAX      8192
-#define WATCHES       4
+#define WATCHES       FLEET_KINDS
 #define HEAPS         2           /* of malloc: fewer threads than that allocate much at once */
 #define BIG           (256 << 10) /* bytes; such an allocation goes back to the system when freed */
 
 struct feed {
         const char *kind;
+        enum fleet_kind list;
         struct fleet *fleet;
         int (*apply)(struct fleet *f, enum kube_event type, const struct json *object,
                      struct err *e);
@@ -49,10 +51,18 @@ static void on_event(void *ctx, enum kube_event type, const struct json *object)
                         json_str(meta, "name", ""), NULL);
 }
 
+static void on_listing(void *ctx)
+{
+        const struct feed *feed = ctx;
+
+        fleet_listing(feed->fleet, feed->list);
+}
+
 static void on_synced(void *ctx)
 {
         const struct feed *feed = ctx;
 
+        fleet_listed(feed->fleet, feed->list);
         log_msg(LOG_INFO, "list complete", "kind", feed->kind, NULL);
 }
 
@@ -77,6 +87,7 @@ static int start_watches(struct kube_client *c, const struct settings *s,
                 struct kube_watch_config w = cfg[i];
 
                 w.event = on_event;
+                w.listing = on_listing;
                 w.synced = on_synced;
                 w.error = on_error;
                 w.ctx = &feeds[i];
@@ -146,7 +157,7 @@ static void serve_until_told(const struct servers *servers, struct service *serv
                 if (ready || !all_synced(feeds))
                         continue;
                 ready = true;
-                malloc_trim(0); /* reading the lists took more than keeping them */
+                memory_settle(); /* reading the lists took more than keeping them */
                 http_server_ready(servers->https, true);
                 if (servers->health)
                         http_server_ready(servers->health, true);
@@ -164,10 +175,11 @@ static int run(const struct settings *s, struct kube_client *client, const sigse
                struct err *e)
 {
         struct fleet *fleet = fleet_new(&s->fleet);
-        struct feed feeds[WATCHES] = {{"VirtualMachineHost", fleet, fleet_host_event, NULL},
-                                      {"VirtualMachine", fleet, fleet_vm_event, NULL},
-                                      {"Pod", fleet, fleet_pod_event, NULL},
-                                      {"Lease", fleet, apply_lease, NULL}};
+        struct feed feeds[WATCHES] = {
+                {"VirtualMachineHost", FLEET_HOSTS, fleet, fleet_host_event, NULL},
+                {"VirtualMachine", FLEET_VMS, fleet, fleet_vm_event, NULL},
+                {"Pod", FLEET_PODS, fleet, fleet_pod_event, NULL},
+                {"Lease", FLEET_LEASES, fleet, apply_lease, NULL}};
         struct servers servers = {NULL, NULL};
         struct service service;
         int rc;

@@ -314,6 +314,99 @@ static void scores_tell_hosts_apart(void **state)
         json_free(j);
 }
 
+/* --- lists */
+
+/* What a list does not show is gone, though nobody says so. */
+static void what_a_list_does_not_show_is_gone(void **state)
+{
+        const char *no_host =
+                "node1: no Drover agent has reported a hypervisor there [rule 1 no-host]";
+        struct err e;
+
+        (void)state;
+        event(fleet_pod_event, KUBE_ADDED, pod_json("h1", "other", "node1", "Running"));
+        event(fleet_pod_event, KUBE_ADDED, pod_json("h2", "other", "", "Pending"));
+        event(fleet_vm_event, KUBE_ADDED, vm_json("other", 6, ""));
+        expect("node1: 4 CPUs are asked for, 2 of 8 are free [rule 9 cpus]", "");
+        fleet_listing(fleet, FLEET_PODS);
+        event(fleet_pod_event, KUBE_MODIFIED, pod_json("h2", "other", "", "Pending"));
+        expect("node1: 4 CPUs are asked for, 2 of 8 are free [rule 9 cpus]", ""); /* not yet */
+        fleet_listed(fleet, FLEET_PODS);
+        expect("", "");
+        assert_int_equal(fleet_count(fleet, now).handles, 1);
+
+        fleet_listing(fleet, FLEET_HOSTS);
+        event(fleet_host_event, KUBE_MODIFIED, host_json("node2", "", "Healthy"));
+        fleet_listed(fleet, FLEET_HOSTS);
+        expect(no_host, "");
+        event(fleet_host_event, KUBE_ADDED, host_json("node1", "", "Healthy"));
+        expect("", ""); /* its heartbeat was not forgotten */
+
+        fleet_listing(fleet, FLEET_LEASES);
+        lease("node2", KUBE_MODIFIED, WALL);
+        fleet_listed(fleet, FLEET_LEASES);
+        expect("node1: its Drover agent has sent no heartbeat yet [rule 2 silent]", "");
+        lease("node1", KUBE_ADDED, WALL);
+
+        fleet_listing(fleet, FLEET_VMS);
+        event(fleet_vm_event, KUBE_MODIFIED, vm_json("demo", 4, ""));
+        fleet_listed(fleet, FLEET_VMS);
+        expect("", "");
+        assert_int_equal(ask("other", both, 2, &e), -ENOENT);
+        assert_int_equal(fleet_count(fleet, now).vms, 1);
+}
+
+/* A list that is broken off shows nothing; events after a list are part of it. */
+static void a_list_counts_from_its_beginning(void **state)
+{
+        (void)state;
+        fleet_listing(fleet, FLEET_HOSTS);
+        event(fleet_host_event, KUBE_MODIFIED, host_json("node1", "", "Healthy"));
+        fleet_listing(fleet, FLEET_HOSTS);
+        event(fleet_host_event, KUBE_MODIFIED, host_json("node2", "", "Healthy"));
+        fleet_listed(fleet, FLEET_HOSTS);
+        assert_int_equal(fleet_count(fleet, now).hosts, 1);
+        event(fleet_host_event, KUBE_MODIFIED, host_json("node1", "", "Healthy"));
+        fleet_listed(fleet, FLEET_HOSTS);
+        assert_int_equal(fleet_count(fleet, now).hosts, 2);
+}
+
+/* What cannot be decoded is there all the same, and stays as it was. */
+static void a_list_of_what_cannot_be_decoded_forgets_nothing(void **state)
+{
+        const struct {
+                enum fleet_kind kind;
+                event_fn *fn;
+                struct json *bad;
+        } rows[] = {
+                {FLEET_HOSTS, fleet_host_event,
+                 object("{\"metadata\":{\"name\":\"node1\"},\"status\":{\"capacity\":7}}")},
+                {FLEET_VMS, fleet_vm_event,
+                 object("{\"metadata\":{\"namespace\":\"default\",\"name\":\"demo\"},\"spec\":7}")},
+                {FLEET_PODS, fleet_pod_event,
+                 object("{\"metadata\":{\"namespace\":\"default\",\"name\":\"h1\"},\"spec\":7}")},
+        };
+        struct err e;
+
+        (void)state;
+        event(fleet_pod_event, KUBE_ADDED, pod_json("h1", "demo", "node1", "Running"));
+        for (size_t i = 0; i < countof(rows); i++) {
+                fleet_listing(fleet, rows[i].kind);
+                assert_true(rows[i].fn(fleet, KUBE_MODIFIED, rows[i].bad, &e) < 0);
+                fleet_listed(fleet, rows[i].kind);
+                json_free(rows[i].bad);
+        }
+        assert_int_equal(fleet_count(fleet, now).hosts, 1);
+        assert_int_equal(fleet_count(fleet, now).vms, 1);
+        assert_int_equal(fleet_count(fleet, now).handles, 1);
+        struct json *bad = object("{\"metadata\":{\"name\":\"drover-node-node1\"},\"spec\":{}}");
+        fleet_listing(fleet, FLEET_LEASES);
+        assert_int_equal(fleet_lease_event(fleet, KUBE_MODIFIED, bad, now, WALL, &e), -EINVAL);
+        fleet_listed(fleet, FLEET_LEASES);
+        json_free(bad);
+        assert_int_equal(fleet_count(fleet, now).silent, 0);
+}
+
 /* --- preemption */
 
 /* What is kept of node1 with victim a and of node2 with victims b and, if given, c: "", "1", "12".
@@ -527,6 +620,9 @@ int main(void)
                 scene_test(the_host_that_has_the_guest_takes_its_handle),
                 scene_test(what_cannot_be_decoded_changes_nothing),
                 scene_test(scores_tell_hosts_apart),
+                scene_test(what_a_list_does_not_show_is_gone),
+                scene_test(a_list_counts_from_its_beginning),
+                scene_test(a_list_of_what_cannot_be_decoded_forgets_nothing),
                 scene_test(preemption_helps_where_no_rule_refuses),
                 scene_test(a_handle_is_nobodys_victim),
                 scene_test(preemption_without_victims_or_vm),

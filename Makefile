@@ -121,6 +121,12 @@ fuzz:
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
 	@tests/fuzz/run $(or $(SECONDS),600) $(FUZZERS)
 
+# --- benches in process
+$(B)/bench/extender: $(call objs,tests/bench/extender.c $(filter-out extender/main.c,$(call src,extender))) $(ARCH)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # --- checks of the code itself
 FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/fuzz tests/bench tests/lab,$(d)/*.[ch]))
 .PHONY: lint format
@@ -132,7 +138,7 @@ format:
 # --- set-up, lab, demo, tests
 # one clock for all that the scripts say
 export LAB_STARTED := $(or $(LAB_STARTED),$(shell date +%s.%N))
-.PHONY: deps images lab-up down demo test test-faults e2e bench-migration help clean
+.PHONY: deps images lab-up down demo test test-faults e2e bench-migration bench-extender help clean
 deps:
 	@scripts/deps
 images: all
@@ -159,16 +165,20 @@ test-faults: lab-up
 # moves by Drover against bare libvirt's, in pairs: half an hour
 bench-migration: lab-up
 	@tests/bench/migration
+# the extender in process, 5,000 nodes: a quarter of a minute
+bench-extender: $(B)/bench/extender
+	@$<
 clean:
-	rm -rf build/obj build/lib build/bin build/unit build/asan build/tsan build/fuzz build/images
+	rm -rf build/obj build/lib build/bin build/unit build/bench build/asan build/tsan build/fuzz build/images
 help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
 	@echo 'make test-faults       kill and cut off everything at every boundary of a move: an hour'
 	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
+	@echo 'make bench-extender    measure the answers of the extender, in process'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
-	@echo 'make fuzz [SECONDS=n]   each parser against made-up input: 40 minutes'
+	@echo 'make fuzz [SECONDS=n]   each parser against made-up input: 45 minutes'
 	@echo 'make unit lint images format clean'
 
 -include $(wildcard $(foreach f,build build/asan build/tsan build/fuzz,$(f)/obj/*/*.d $(f)/obj/*/*/*.d))

@@ -186,7 +186,8 @@ static int run(const struct settings *s, struct kube_client *client, const sigse
 
         if (!fleet)
                 return err_sys(e, -ENOMEM, "start");
-        service_init(&service, fleet, s->https.max_body, s->client);
+        service_init(&service, fleet, s->https.max_body);
+        service.client = s->client;
         rc = start_watches(client, s, feeds, e);
         if (rc == 0)
                 rc = start_servers(s, &service, &servers, e);

@@ -14,7 +14,7 @@ const struct http_route SERVE_ROUTES[3] = {
         {"POST", "/preempt", serve_preempt},
 };
 
-void service_init(struct service *s, struct fleet *fleet, size_t max_body, const char *client)
+void service_init(struct service *s, struct fleet *fleet, size_t max_body)
 {
         static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
                                         0.005,  0.01,    0.05,   0.25,  1};
@@ -23,7 +23,7 @@ void service_init(struct service *s, struct fleet *fleet, size_t max_body, const
         s->fleet = fleet;
         s->clock = mono_now;
         s->max_body = max_body;
-        s->client = client;
+        s->client = NULL;
         s->filter_seconds = metric_histogram("drover_filter_seconds",
                                              "Time to answer a filter call.", NULL, bounds, n);
         s->filter_total =

@@ -10,13 +10,13 @@ struct service {
         struct fleet *fleet;
         struct mono (*clock)(void); /* mono_now, but for tests */
         size_t max_body;            /* bytes of a call */
-        const char *client;         /* whose certificate may ask; NULL: anyone's who gets through */
+        const char *client; /* whose certificate may ask; NULL (preset): any that gets through */
         struct metric *filter_seconds, *filter_total, *refusals_total, *prioritize_seconds;
         struct metric *preempt_total;
         struct metric *known; /* gauge: objects in the picture, by kind */
 };
 /* Registers the metrics; once a process. */
-void service_init(struct service *s, struct fleet *fleet, size_t max_body, const char *client);
+void service_init(struct service *s, struct fleet *fleet, size_t max_body);
 /* Brings the gauges up to date. */
 void service_count(struct service *s);
 

@@ -246,7 +246,7 @@ int main(void)
                 scene_test(failing_allocations_never_end_it),
         };
 
-        service_init(&service, NULL, BODY_MAX, NULL);
+        service_init(&service, NULL, BODY_MAX);
         service.clock = scene_now;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

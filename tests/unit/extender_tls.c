@@ -30,7 +30,8 @@ static int group_setup(void **state)
         write_cert(in_dir("ca.crt"), &ca, NULL);
         write_cert(in_dir("tls.crt"), &serving, NULL);
         write_key(in_dir("tls.key"), &serving);
-        service_init(&service, fleet_new(&cfg), 1 << 20, "drover-scheduler");
+        service_init(&service, fleet_new(&cfg), 1 << 20);
+        service.client = "drover-scheduler";
         const struct http_config https = {.address = "127.0.0.1",
                                           .cert = in_dir("tls.crt"),
                                           .key = in_dir("tls.key"),

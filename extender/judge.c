@@ -93,10 +93,9 @@ static const struct host_entry **find_hosts(const struct fleet *f, const struct 
                 err_sys(e, -ENOMEM, "judge %zu nodes", nodes->n);
         for (size_t i = 0; hosts && i < nodes->n; i++) {
                 hosts[i] = host_find(f, nodes->v[i]);
-                if (!hosts[i])
-                        continue;
-                for (size_t at = 0; at < sizeof(struct host_facts); at += CACHE_LINE)
-                        __builtin_prefetch((const char *)hosts[i]->facts + at);
+                const char *facts = hosts[i] ? (const char *)hosts[i]->facts : NULL;
+                for (size_t at = 0; facts && at < sizeof(struct host_facts); at += CACHE_LINE)
+                        __builtin_prefetch(facts + at);
         }
         return hosts;
 }

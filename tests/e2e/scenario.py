@@ -138,7 +138,7 @@ class Scenario:
     def _why_pending(pod):
         text = lab.kubectl("describe", "pod", pod, "-n", NAMESPACE)
         lines = [line.strip() for line in text.splitlines() if "FailedScheduling" in line and "node2" in line]
-        return lines[-1] if lines and "unhealthy" in lines[-1] else None
+        return lines[-1] if lines and "unhealthy" in lines[-1] and "[rule 7 pool-health]" in lines[-1] else None
 
     def apply_vm(self):
         # The host may hold a guest of an earlier run that was not removed; begin anew.

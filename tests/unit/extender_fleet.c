@@ -68,6 +68,7 @@ static void nodes_without_a_hypervisor_are_refused(void **state)
         struct err e;
 
         (void)state;
+        lease("plain", KUBE_ADDED, WALL); /* heard of, but that is all */
         assert_int_equal(ask("demo", nodes, 3, &e), 0);
         assert_string_equal(
                 said[0], "plain: no Drover agent has reported a hypervisor there [rule 1 no-host]");

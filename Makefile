@@ -130,7 +130,7 @@ $(B)/bench/extender: $(call objs,tests/bench/extender.c $(filter-out extender/ma
 # --- checks of the code itself
 FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/fuzz tests/bench tests/lab,$(d)/*.[ch]))
 .PHONY: lint format
-lint: $(ARCH)
+lint: all
 	@scripts/lint $(FORMATTED)
 format:
 	clang-format-14 -i $(FORMATTED)
@@ -141,11 +141,10 @@ export LAB_STARTED := $(or $(LAB_STARTED),$(shell date +%s.%N))
 .PHONY: deps images lab-up down demo test test-faults e2e bench-migration bench-extender help clean
 deps:
 	@scripts/deps
-images: all
-	@images/build $(IMAGES)
-lab-up: deps
+images: deps
 	@$(MAKE) --no-print-directory -j2 all
-	@$(MAKE) --no-print-directory images
+	@images/build $(IMAGES)
+lab-up: images
 	@tests/cluster/build
 	@NODES=$(or $(NODES),2) tests/lab/up
 	@scripts/deploy

@@ -75,7 +75,7 @@ class Drain:
             ends = [(at(v, "metadata.name"), at(m, "status.phase")) for v in vms() for m in lab.get("virtualmachinemigrations")
                     if at(m, "spec.vm") == at(v, "metadata.name") and at(m, "status.source") == HOME]
             expect(len(ends) == COUNT and all(phase == "Succeeded" for _, phase in ends), f"the migrations: {ends}")
-            left = [d for d in lab.domains(HOME) if d.startswith(("default_small-", "default_drained-"))]
+            left = [d for d in lab.defined(HOME) if d.startswith(("default_small-", "default_drained-"))]
             expect(not left, f"left on {HOME}: {left}")
         finally:
             lab.kubectl("taint", "node", HOME, TAINT + "-")
@@ -123,7 +123,7 @@ class Drain:
             expect("is asked to leave" in said, f"the drain says: {said}")
             for g in self.real:
                 g.settled(g.node())
-            left = [d for d in lab.domains(node) if d.startswith(("default_small-", "default_drained-"))]
+            left = [d for d in lab.defined(node) if d.startswith(("default_small-", "default_drained-"))]
             expect(not left, f"left on {node}: {left}")
         finally:
             lab.kubectl("uncordon", node)

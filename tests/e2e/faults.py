@@ -6,7 +6,10 @@ import os
 import signal
 import time
 
+import bad_input
+import cuts
 import lab
+import nodeloss
 import scenario
 from lab import at, condition, expect
 
@@ -72,6 +75,40 @@ def api_lost(main_job):
     return step
 
 
+def refusal(pod, node):
+    """What the extender says of the node, whatever the scheduler would say before it asks."""
+    extender = bad_input.Service("drover-extender", "/filter", "drover-scheduler-client")
+    code, text = extender.post(json.dumps({"Pod": pod, "Nodes": None, "NodeNames": [node]}).encode())
+    expect(code == 200, f"the extender says {code} {text}")
+    answer = json.loads(text)
+    said = {**(answer.get("FailedNodes") or {}), **(answer.get("FailedAndUnresolvableNodes") or {})}.get(node, "")
+    return said if "has not been heard from" in said else None
+
+
+def agent_cut_off(main_job):
+    """One node's API server is gone, its kubelet's too: the guest keeps its owner, and nothing new is sent there."""
+    def step():
+        node, pod = main_job.node, scenario.handles()[0]
+        owner = at(lab.get("vm", "demo"), "status.owner")
+        with cuts.cut(node, cuts.API):
+            vm = lab.watch("vm", "demo", lambda v: condition(v, "AgentConnected").get("status") == "False"
+                           and at(v, "status.phase") == "Unknown", 60, "Unknown, with a silent agent")
+            said = lab.wait_for(lambda: refusal(pod, node), 30, "refused by the extender", 0.5)
+            lab.watch("node", node, lambda n: condition(n, "Ready").get("status") != "True", 60, "NotReady", namespace="")
+            untouched(main_job)
+            expect(at(lab.get("vm", "demo"), "status.owner") == owner, "silence has cost the node its guest")
+        lab.watch("vm", "demo", lambda v: scenario.running_at(node)(v) and condition(v, "AgentConnected").get("status") == "True",
+                  60, "Running again, with an agent")
+        nodeloss.node_ready(node)
+        untouched(main_job)
+        expect([at(p, "metadata.uid") for p in scenario.handles()] == [at(pod, "metadata.uid")], "it has another pod")
+        expect(at(lab.get("vm", "demo"), "status.owner") == owner, "it has another owner")
+        yield f"AgentConnected: {condition(vm, 'AgentConnected').get('message')}"
+        yield f"the extender: {node}: {said}"
+        yield from main_job.migrate()
+    return step
+
+
 def webhooks(count):
     lab.kubectl("scale", "-n", "drover-system", "deployment/drover-webhook", f"--replicas={count}")
     lab.wait_for(lambda: len(lab.get("pods", None, "-l", "app.kubernetes.io/name=drover-webhook", namespace="drover-system")) == count,
@@ -116,4 +153,5 @@ def steps(main_job):
     return [("libvirtd hangs", libvirt_lost(main_job, hang_libvirtd, wake_libvirtd)),
             ("libvirtd dies", libvirt_lost(main_job, kill_libvirtd, start_libvirtd)),
             ("API server lost", api_lost(main_job)),
+            ("API server lost to one node", agent_cut_off(main_job)),
             ("no webhook answers", no_webhook(main_job))]

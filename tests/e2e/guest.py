@@ -1,12 +1,10 @@
 """A VM of a test's own: made, moved about, and asked whether it is still the same guest."""
 
 import contextlib
-import json
 import socket
-import time
 
 import lab
-from lab import at, condition, expect
+from lab import at, expect
 
 RECORD_PORT, LOAD_PORT = 7002, 7003
 

@@ -178,8 +178,8 @@ class Matrix:
 
     def _outcome(self, before):
         g = self.g
-        vm = g.watch(lambda v: v and at(v, "status.phase") == "Running" and at(v, "status.owner.node") == AWAY
-                     and not at(v, "status.migration.name"), 180, "Running on the target in the end")
+        g.watch(lambda v: v and at(v, "status.phase") == "Running" and at(v, "status.owner.node") == AWAY
+                and not at(v, "status.migration.name"), 180, "Running on the target in the end")
         lab.wait_for(lambda: [p["spec"].get("nodeName") for p in g.pods()] == [AWAY], 60, "down to one pod")
         g.one_domain(AWAY)
         boot = lab.wait_for(self._boot, 120, "answering")

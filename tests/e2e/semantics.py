@@ -1,6 +1,5 @@
 """Semantics of placement: what makes a guest move, what does not, and what happens when the wish changes midway."""
 
-import json
 import time
 
 import guest

@@ -56,13 +56,13 @@ def answered():
 
 
 def cut_off(pem):
-    """No answer in HTTP at all: the handshake fails. And the scheduler is still answered."""
+    """No answer in HTTP at all: the handshake fails, with an alert or, where the end of the connection overtakes that,
+    without. And the scheduler is still answered."""
     lines = []
     for verb in VERBS:
         answer, error = service(verb, pem).exchange(CALL)
         expect(not answer, f"{verb}: {answer[:200]!r}")
-        expect(error, f"{verb}: closed without an alert")
-        lines.append(f"{verb}: {error}")
+        lines.append(f"{verb}: {error or 'closed'}")
     return lines + answered()
 
 

@@ -12,6 +12,7 @@ from lab import at, expect
 DROVER = "/apis/drover.dev/v1alpha1"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases"
 MIGRATION = "of-nobody"
+NOBODY = "5a1b0c0e-77f2-4a4b-8d55-0d5f7f3a9a01"  # the uid of no VM
 JOURNAL = f"{DROVER}/namespaces/default/virtualmachinemigrations/{MIGRATION}"
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 
@@ -76,7 +77,7 @@ class Policy:
 
     def answers(self):
         """Asked for real, the agent of the target answers: it gets past the policy."""
-        lab.patch("virtualmachinemigration", MIGRATION, status(phase="Unknown", asked=True), "--subresource=status")
+        lab.patch("virtualmachinemigration", MIGRATION, status(phase="Unknown", asked=True, vmUID=NOBODY), "--subresource=status")
         m = lab.watch("virtualmachinemigration", MIGRATION, lambda m: at(m, "status.arrival"), 30, "answered")
         expect(at(m, "status.arrival") == "None", f"the agent says {at(m, 'status.arrival')}")
 

@@ -209,16 +209,18 @@ class Semantics:
         """It writes more than is sent, so that the copy cannot end otherwise."""
         restless = Guest("restless", "node1", memory={"guest": "512Mi"},
                          migration={"bandwidthMiBps": 60, "autoConverge": False, "handover": "Fast", "postCopy": True})
-        guest.load(restless.address, "dirty 200 100")
-        restless.record()
-        restless.patch(nodeName="node2")
-        m = restless.ended(restless.copying())
-        expect(at(m, "status.phase") == "Succeeded" and "postCopy" in at(m, "status.transfer.message", ""),
-               f"{at(m, 'status.phase')}: {at(m, 'status.transfer.message')}")
-        restless.on("node2")
-        restless.record()
-        restless.records_are_on_disk()
-        restless.delete()
+        try:
+            guest.load(restless.address, "dirty 200 100")
+            restless.record()
+            restless.patch(nodeName="node2")
+            m = restless.ended(restless.copying())
+            expect(at(m, "status.phase") == "Succeeded" and "postCopy" in at(m, "status.transfer.message", ""),
+                   f"{at(m, 'status.phase')}: {at(m, 'status.transfer.message')}")
+            restless.on("node2")
+            restless.record()
+            restless.records_are_on_disk()
+        finally:
+            restless.delete()
         return [f"{at(m, 'status.transfer.message')}; paused {at(m, 'status.transfer.downtimeMs')} ms"]
 
     def clock(self):

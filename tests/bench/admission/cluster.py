@@ -56,8 +56,8 @@ def wait_for(what, ask, timeout=120, process=None):
 
 
 def start(name, *words, core=None):
-    """A process whose output goes to NAME.log; core: the only one it may use."""
-    pin = [] if core is None else ["taskset", "-c", str(core)]
+    """A process whose output goes to NAME.log, and that ends with us however we end; core: the only one it may use."""
+    pin = ["setpriv", "--pdeathsig", "KILL"] + ([] if core is None else ["taskset", "-c", str(core)])
     log = RUN / f"{name}.log"
     with open(log, "ab") as out:
         p = subprocess.Popen([*pin, *map(str, words)], env=ENV, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -66,9 +66,9 @@ def start(name, *words, core=None):
     return p
 
 
-def end(p):
+def end(p, how=signal.SIGKILL):
     if p.poll() is None:
-        p.send_signal(signal.SIGKILL)
+        p.send_signal(how)
     p.wait()
     if p in started:
         started.remove(p)
@@ -108,20 +108,18 @@ def ask_https(port, path, body=None, client=None):
 
 
 def control_plane():
-    """Returns the API server's port."""
-    shutil.rmtree(RUN, ignore_errors=True)
-    RUN.mkdir(parents=True)
-    certificates()
+    """Starts etcd on what RUN/etcd holds, and the API server; returns both and its port."""
     store, peer, port = free_port(), free_port(), free_port()
     etcd = start("etcd", "etcd", "--data-dir", RUN / "etcd", "--unsafe-no-fsync", "--listen-client-urls", f"http://127.0.0.1:{store}",
                  "--advertise-client-urls", f"http://127.0.0.1:{store}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
                  "--quota-backend-bytes", 4 << 30)
-    # no queues: what fills and follows the cluster is not to wait for its turn
+    # no queues: what fills and follows the cluster is not to wait for its turn; no controller would take the taint of
+    # new nodes away
     api = start("kube-apiserver", KUBERNETES / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{store}",
                 "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={RUN}/sa.pub",
                 f"--service-account-signing-key-file={RUN}/sa.key", "--service-cluster-ip-range=10.96.0.0/16",
                 f"--tls-cert-file={RUN}/tls.crt", f"--tls-private-key-file={RUN}/tls.key", f"--client-ca-file={RUN}/ca.crt",
-                "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", f"--secure-port={port}",
+                "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition", f"--secure-port={port}",
                 "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--enable-priority-and-fairness=false",
                 "--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000", "--allow-privileged")
     ADMIN.write_text(json.dumps({
@@ -131,9 +129,28 @@ def control_plane():
         "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "admin"}}]}))
     wait_for("etcd up", lambda: socket.create_connection(("127.0.0.1", store)).close() is None, process=etcd)
     wait_for("the API server ready", lambda: ask_https(port, "/readyz", client="admin") == b"ok", process=api)
+    return etcd, api, port
+
+
+def filled(snapshot, fill):
+    """The control plane with what fill() makes, kept as the folder `snapshot` for the next time; returns the API's port."""
+    shutil.rmtree(RUN, ignore_errors=True)
+    RUN.mkdir(parents=True)
+    certificates()
+    if snapshot.exists():
+        shutil.copytree(snapshot, RUN / "etcd")
+        return control_plane()[2]
+    etcd, api, _ = control_plane()
     kubectl("apply", "-f", ROOT / "manifests" / "base" / "crds")
     kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-    return port
+    fill()
+    for p in (api, etcd):
+        end(p, signal.SIGTERM)
+    part = snapshot.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(RUN / "etcd", part)
+    part.rename(snapshot)
+    return control_plane()[2]
 
 
 def kubectl(*words, **kw):

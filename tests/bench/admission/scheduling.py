@@ -42,13 +42,14 @@ def scheduled(args, kind, path):
     follower = subprocess.Popen([str(w) for w in (*args.fixture, "follow", args.pods)], env=cluster.ENV, stdout=subprocess.PIPE, text=True)
     port = free_port()
     scheduler = start("kube-scheduler", KUBERNETES / "kube-scheduler", "--config", path, "--bind-address=127.0.0.1", f"--secure-port={port}",
-                      f"--authentication-kubeconfig={ADMIN}", f"--authorization-kubeconfig={ADMIN}")
+                      f"--tls-cert-file={RUN}/tls.crt", f"--tls-private-key-file={RUN}/tls.key", f"--authentication-kubeconfig={ADMIN}", f"--authorization-kubeconfig={ADMIN}")
     try:
         out, _ = follower.communicate(timeout=180)
     except subprocess.TimeoutExpired:
         follower.kill()
         follower.wait()
-        raise Failed(f"{args.pods} {kind} pods were not all bound within three minutes, see {scheduler.log}")
+        left = cluster.kubectl("get", "pods", "-l", "example.com/bench", "--field-selector", "spec.nodeName=", "-o", "name").split()
+        raise Failed(f"{len(left)} of {args.pods} {kind} pods were not bound within three minutes, see {scheduler.log}")
     metrics = wait_for("metrics of the scheduler", lambda: ask_https(port, "/metrics", client="admin"), process=scheduler).decode()
     cluster.end(scheduler)
     sh(*args.fixture, "clear")
@@ -66,7 +67,7 @@ def measure(args, say, figure):
                      f"--cert={RUN}/tls.crt", f"--key={RUN}/tls.key", f"--client-ca={RUN}/ca.crt", f"--kubeconfig={ADMIN}",
                      f"--silent-seconds={SILENT_S}")
     wait_for("drover-extender ready", lambda: ask_https(port, "/readyz", client="scheduler"), process=extender)
-    kwok = start("kwok", args.peers / "kwok", "--kubeconfig", ADMIN, "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+    kwok = start("kwok", args.peers / "kwok", "--kubeconfig", ADMIN, "--config", args.peers / "stages.yaml", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
                  f"--node-lease-duration-seconds={LEASE_S}", "--server-address=127.0.0.1:0")
     began = time.monotonic()
     wait_for("all pods running", lambda: not pending(), timeout=300, process=kwok)

@@ -121,14 +121,16 @@ fuzz:
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
 	@tests/fuzz/run $(or $(SECONDS),600) $(FUZZERS)
 
-# --- benches in process
+# --- programs of the benches
 $(B)/bench/extender: $(call objs,tests/bench/extender.c $(filter-out extender/main.c,$(call src,extender))) $(ARCH)
+$(B)/bench/load: $(call objs,tests/bench/admission/load.c) $(ARCH)
+$(B)/bench/extender $(B)/bench/load:
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- checks of the code itself
-FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/fuzz tests/bench tests/lab,$(d)/*.[ch]))
+FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/fuzz tests/bench tests/bench/admission tests/lab,$(d)/*.[ch]))
 .PHONY: lint format
 lint: all
 	@scripts/lint $(FORMATTED)
@@ -138,7 +140,7 @@ format:
 # --- set-up, lab, demo, tests
 # one clock for all that the scripts say
 export LAB_STARTED := $(or $(LAB_STARTED),$(shell date +%s.%N))
-.PHONY: deps images lab-up down demo test test-faults e2e bench-migration bench-extender help clean
+.PHONY: deps images lab-up down demo test test-faults e2e bench-migration bench-extender bench-admission help clean
 deps:
 	@scripts/deps
 images: deps
@@ -167,6 +169,11 @@ bench-migration: lab-up
 # the extender in process, 5,000 nodes: a quarter of a minute
 bench-extender: $(B)/bench/extender
 	@$<
+# webhook and extender against Go programs that do the same, and kube-scheduler with and without the extender
+bench-admission: deps
+	@$(MAKE) --no-print-directory -j2 $(B)/bin/drover-webhook $(B)/bin/drover-extender $(B)/bench/load $(B)/bench/extender
+	@tests/cluster/build
+	@tests/bench/admission/run
 clean:
 	rm -rf build/obj build/lib build/bin build/unit build/bench build/asan build/tsan build/fuzz build/images
 help:
@@ -175,9 +182,10 @@ help:
 	@echo 'make test-faults       kill and cut off everything at every boundary of a move: an hour'
 	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
 	@echo 'make bench-extender    measure the answers of the extender, in process'
+	@echo 'make bench-admission   measure webhook and extender against Go ones, and the scheduler with the extender'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
 	@echo 'make fuzz [SECONDS=n]   each parser against made-up input: 45 minutes'
 	@echo 'make unit lint images format clean'
 
--include $(wildcard $(foreach f,build build/asan build/tsan build/fuzz,$(f)/obj/*/*.d $(f)/obj/*/*/*.d))
+-include $(wildcard $(foreach f,build build/asan build/tsan build/fuzz,$(foreach d,* */* */*/*,$(f)/obj/$(d)/*.d)))

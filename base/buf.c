@@ -56,6 +56,21 @@ static int reserve(struct buf *b, size_t n)
         return 0;
 }
 
+int buf_reserve(struct buf *b, size_t size)
+{
+        if (size > b->limit)
+                return -E2BIG;
+        if (size < b->cap)
+                return 0;
+        char *data = realloc(b->data, size + 1);
+        if (!data)
+                return -ENOMEM;
+        data[b->len] = 0;
+        b->data = data;
+        b->cap = size + 1;
+        return 0;
+}
+
 int buf_add(struct buf *b, const void *data, size_t len)
 {
         int rc = reserve(b, len);

@@ -27,6 +27,10 @@ void buf_free(struct buf *b);
 /* Empties the buffer, keeps its memory, and forgets a failure. */
 void buf_reset(struct buf *b);
 
+/* Memory for `size` bytes in all, no more, so that they come without being copied as it grows. 0,
+ * -E2BIG past the limit, -ENOMEM; a failure leaves the buffer as it was. */
+int buf_reserve(struct buf *b, size_t size);
+
 /* 0, -E2BIG past the limit, -ENOMEM. On failure the contents stay as they were. */
 int buf_add(struct buf *b, const void *data, size_t len);
 int buf_adds(struct buf *b, const char *s);

@@ -12,19 +12,32 @@ static void set_deadline(struct conn *c, unsigned ms)
         atomic_store_explicit(&c->deadline, mono_add_ms(mono_now(), ms).ns, memory_order_relaxed);
 }
 
+void conn_phase(struct conn *c, enum conn_phase phase)
+{
+        atomic_store_explicit(&c->since, mono_now().ns, memory_order_relaxed);
+        atomic_store_explicit(&c->phase, (int)phase, memory_order_relaxed);
+}
+
 void conn_idle(struct conn *c)
 {
         set_deadline(c, c->server->idle_ms);
+        conn_phase(c, CONN_IDLE);
 }
 
 void conn_busy(struct conn *c)
 {
         set_deadline(c, c->server->request_ms);
+        conn_phase(c, CONN_PEER);
 }
 
 struct conn *conn_of(struct MHD_Connection *c)
 {
         return MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static const struct sockaddr *address_of(struct MHD_Connection *c)
+{
+        return MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
 }
 
 static gnutls_session_t session_of(struct MHD_Connection *c)
@@ -43,11 +56,10 @@ static void opened(struct http_server *s, struct MHD_Connection *mhd, void **con
                 return;
         c->server = s;
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        conn_idle(c);
         if (s->tls) {
                 handshake_prepare(c, session_of(mhd), tls_wants_client(s->tls));
-                conn_busy(c);
-        } else {
-                conn_idle(c);
+                set_deadline(c, s->request_ms);
         }
         pthread_mutex_lock(&s->lock);
         c->next = s->conns;
@@ -55,6 +67,7 @@ static void opened(struct http_server *s, struct MHD_Connection *mhd, void **con
         if (c->next)
                 c->next->link = &c->next;
         s->conns = c;
+        crowd_join(s, c, address_of(mhd));
         pthread_mutex_unlock(&s->lock);
 }
 
@@ -67,6 +80,7 @@ static void closed(struct http_server *s, struct conn *c)
         *c->link = c->next;
         if (c->next)
                 c->next->link = c->link;
+        crowd_leave(s, c);
         pthread_mutex_unlock(&s->lock);
         tls_put(c->tls);
         free(c);

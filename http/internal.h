@@ -46,11 +46,22 @@ gnutls_x509_trust_list_t tls_trust(const struct tls_set *set, size_t i); /* NULL
 
 /* --- conn.c: the open connections and how long each may take for what it is at */
 
+enum conn_phase {
+        CONN_IDLE, /* in its handshake or without a request: nothing is lost with it */
+        CONN_PEER, /* the client brings its request or takes its answer */
+        CONN_OURS, /* we work for it */
+};
+
 struct conn {
         struct conn *next, **link;
         struct http_server *server;
         int fd;
         _Atomic int64_t deadline; /* monotonic ns; past it the connection is cut */
+        _Atomic int64_t since;    /* monotonic ns: when its phase began */
+        atomic_int phase;         /* enum conn_phase */
+        atomic_bool large;        /* holds a share of the memory of large bodies */
+        unsigned home;            /* index into the server's homes */
+        bool dropped;             /* to make room; under the server's lock */
         struct tls_set *tls;      /* of its handshake, held while GnuTLS may use it */
         char cn[CN_MAX];          /* of the verified client certificate, "" without */
 };
@@ -60,11 +71,41 @@ void conn_notify(void *cls, struct MHD_Connection *c, void **context,
                  enum MHD_ConnectionNotificationCode what);
 struct conn *conn_of(struct MHD_Connection *c);
 void conn_idle(struct conn *c);
-void conn_busy(struct conn *c);
+void conn_busy(struct conn *c); /* a request has begun: its time runs */
+void conn_phase(struct conn *c, enum conn_phase phase);
 /* Cuts the ones past their deadline and has workers notice peers that have gone. */
 void conns_tend(struct http_server *s, struct mono now);
 /* Ends the input of all; true when there are none left. */
 bool conns_hang_up(struct http_server *s);
+
+/* --- crowd.c: who makes room for others */
+
+#define HOMES 1024
+/* With the server's lock held: counts c, and drops it or another where there are too many. */
+void crowd_join(struct http_server *s, struct conn *c, const struct sockaddr *from);
+/* With the server's lock held. */
+void crowd_leave(struct http_server *s, const struct conn *c);
+/* Large bodies have no memory left: drops the one that takes the longest, if that is too long. */
+void crowd_press(struct http_server *s);
+
+/* --- pool.c: the slow threads */
+
+struct job {
+        struct job *next;
+        struct mono since; /* when it was taken */
+        struct MHD_Connection *connection;
+        void (*run)(struct job *j, bool run); /* run false: too late, answer so */
+};
+struct pool;
+int pool_start(unsigned threads, struct pool **out);
+/*
+ * Takes a job and suspends its connection until it has run; false when there is no room. To be
+ * called by the connection's worker.
+ */
+bool pool_take(struct pool *p, struct job *j);
+/* What waits is answered, what runs is waited for; nothing is taken any more. NULL is fine. */
+void pool_end(struct pool *p);
+void pool_free(struct pool *p); /* after its end; NULL is fine */
 
 /* --- request.c: from the request line to the answer */
 
@@ -81,7 +122,8 @@ struct http_target {
         http_handler handle; /* NULL: nobody, see status */
         void *ctx;
         const char *label; /* for metrics: the path, or "other" */
-        unsigned status;   /* 404 or 405 */
+        unsigned status;   /* 404 or 405, and the text that goes with it */
+        const char *why;
         const char *allow; /* method to name in a 405 */
 };
 struct http_target route_find(struct http_server *s, const char *method, const char *path);
@@ -102,16 +144,20 @@ struct http_server {
         struct tls *tls; /* NULL: plain HTTP */
 
         atomic_bool ready, stopping;
-        atomic_uint active;        /* requests between their first line and their completion */
-        _Atomic size_t body_bytes; /* held by them */
+        atomic_uint active;         /* requests between their first line and their completion */
+        _Atomic size_t large_bytes; /* held for bodies that are large */
+        struct pool *pool;          /* NULL: none */
 
-        pthread_mutex_t lock; /* conns and closing */
+        pthread_mutex_t lock; /* the connections and closing */
         struct conn *conns;
+        unsigned nconns, max_conns; /* dropped ones apart, which are about to go */
+        uint16_t homes[HOMES];      /* connections by the hash of their address */
+        uint64_t seed;              /* of that hash */
         bool closing;
         pthread_cond_t wake;
         pthread_t housekeeper;
 
-        struct metric *responses, *seconds;
+        struct metric *responses, *seconds, *drops, *slow;
 };
 
 #endif

@@ -62,6 +62,7 @@ static bool search(const struct http_route *routes, size_t n, void *ctx, const c
                 }
         }
         out->status = found ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
+        out->why = found ? "method not allowed" : "no such path";
         return found;
 }
 

@@ -6,12 +6,14 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define HEADER_MAX ((size_t)64 << 10) /* microhttpd keeps a request's line and headers in this */
 #define HANG_UP_MS                                                                                 \
-        1000 /* for clients that do not read their answer; workers need no more than 2             \
-              */
+        1000            /* for clients that do not read their answer; workers need no more than 2  \
+                         */
+#define DYING        16 /* dropped connections that a worker has still to close */
 #define TLS_VERSIONS "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 static void nap(unsigned ms)
@@ -80,6 +82,7 @@ static void stop_housekeeping(struct http_server *s)
 
 static void server_free(struct http_server *s)
 {
+        pool_free(s->pool);
         tls_free(s->tls);
         pthread_cond_destroy(&s->wake);
         pthread_mutex_destroy(&s->lock);
@@ -101,6 +104,9 @@ static struct http_server *server_new(const struct http_config *cfg)
         s->max_body = cfg->max_body ? cfg->max_body : (size_t)8 << 20;
         s->idle_ms = 1000 * (cfg->idle_seconds ? cfg->idle_seconds : 120);
         s->request_ms = 1000 * (cfg->request_seconds ? cfg->request_seconds : 30);
+        s->max_conns = cfg->max_connections ? cfg->max_connections : 512;
+        if (getrandom(&s->seed, sizeof(s->seed), GRND_NONBLOCK) < 0)
+                s->seed = (uint64_t)mono_now().ns;
         s->trouble = cfg->trouble;
         s->responses = metric_counter("drover_http_responses", "HTTP responses by status.", "code");
         s->seconds = metric_histogram("drover_http_request_seconds",
@@ -108,35 +114,50 @@ static struct http_server *server_new(const struct http_config *cfg)
                                       (const double[]){.0001, .00025, .0005, .001, .0025, .005, .01,
                                                        .025, .1, .5, 1, 5, 30},
                                       13);
+        s->drops = metric_counter("drover_http_dropped",
+                                  "Connections ended to make room for others, by what they did.",
+                                  "why");
+        s->slow = metric_counter("drover_http_slow",
+                                 "Requests handed to the slow threads, by what became of them.",
+                                 "result");
         return s;
 }
 
 static int start_daemon(struct http_server *s, const struct http_config *cfg, int fd)
 {
         unsigned threads = cfg->threads ? cfg->threads : 2;
-        unsigned connections = cfg->max_connections ? cfg->max_connections : 512;
+        unsigned connections = threads * (s->max_conns + DYING); /* which it divides by threads */
         /* not epoll: 0.9.75's quiesce races with its workers for the listening socket, and aborts
          */
-        unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | (s->tls ? MHD_USE_TLS : 0U);
+        unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                         (s->tls ? MHD_USE_TLS : 0U);
         struct MHD_OptionItem tls[] = {
                 {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)handshake_certificate},
                 {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_VERSIONS},
                 {MHD_OPTION_END, 0, NULL},
         };
 
-        if (connections < threads)
-                connections = threads;
         s->daemon = MHD_start_daemon(
                 flags, 0, NULL, NULL, request_access, s, MHD_OPTION_LISTEN_SOCKET, fd,
                 MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0U,
-                MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                connections - connections / 4, MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MAX,
-                MHD_OPTION_CONNECTION_TIMEOUT, 0U, /* see conn.c */
+                MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                HEADER_MAX, MHD_OPTION_CONNECTION_TIMEOUT, 0U, /* see conn.c */
                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, s,
                 MHD_OPTION_URI_LOG_CALLBACK, request_begin, s, MHD_OPTION_NOTIFY_COMPLETED,
                 request_completed, s, s->tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls,
                 MHD_OPTION_END);
         return s->daemon ? 0 : errno ? -errno : -EIO;
+}
+
+static int start_threads(struct http_server *s, const struct http_config *cfg)
+{
+        int rc = cfg->slow_threads ? pool_start(cfg->slow_threads, &s->pool) : 0;
+
+        if (rc == 0)
+                rc = start_housekeeping(s);
+        if (rc < 0)
+                pool_end(s->pool);
+        return rc;
 }
 
 /* From here on there is something to serve with; all that starts is stopped again on failure. */
@@ -146,7 +167,7 @@ static int run(struct http_server *s, const struct http_config *cfg, struct err 
 
         if (fd < 0)
                 return fd;
-        int rc = start_housekeeping(s);
+        int rc = start_threads(s, cfg);
         if (rc < 0) {
                 close(fd);
                 return err_sys(e, rc, "start the HTTP server");
@@ -155,6 +176,7 @@ static int run(struct http_server *s, const struct http_config *cfg, struct err 
         rc = start_daemon(s, cfg, fd);
         if (rc < 0) {
                 stop_housekeeping(s);
+                pool_end(s->pool);
                 if (fcntl(fd, F_GETFD) >= 0) /* microhttpd closes it in some cases of failure */
                         close(fd);
                 return err_sys(e, rc, "start the HTTP server");
@@ -210,6 +232,7 @@ void http_server_stop(struct http_server *s, unsigned linger_ms, unsigned drain_
         struct mono end = mono_add_ms(mono_now(), drain_ms);
         while (atomic_load(&s->active) && mono_ms_between(mono_now(), end) > 0)
                 nap(2);
+        pool_end(s->pool); /* resumes what it has, else microhttpd cannot be stopped */
         end = mono_add_ms(mono_now(), HANG_UP_MS);
         do
                 nap(2);

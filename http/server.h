@@ -1,7 +1,8 @@
 /*
  * HTTPS/1.1 server over libmicrohttpd (whose TLS is GnuTLS), with the limits a component on a
- * cluster network needs: connections in total and per address (three quarters of the total), header
- * (64 KiB) and body size, body bytes held by all requests together (8 largest ones), request time.
+ * cluster network needs: connections (where there are too many, those that do least make room, see
+ * crowd.c), header (64 KiB) and body size, body bytes held by all requests together (8 largest
+ * ones, apart from those up to 64 KiB), request time.
  * Serves /healthz, /readyz and /metrics by itself (the last as application/openmetrics-text).
  * Certificates, keys and client CAs are re-read from disk within a second of their change, without
  * a restart and without failing a request.
@@ -23,6 +24,7 @@ struct http_config {
         const char *cert, *key; /* PEM files; both NULL: plain HTTP (tests and health ports only) */
         const char *client_ca; /* PEM file: require and verify a client certificate; NULL: do not */
         unsigned threads;      /* worker threads, 0 means 2 */
+        unsigned slow_threads; /* for handlers that answer `later`; 0: workers run those too */
         unsigned max_connections; /* 0 means 512 */
         size_t max_body;          /* bytes of a request body, 0 means 8 MiB */
         unsigned idle_seconds;    /* keep-alive idle, 0 means 120 (above kube's 90) */
@@ -41,6 +43,7 @@ struct http_request {
         const char *body;
         size_t body_len;
         const char *peer_cn; /* common name of the verified client certificate, NULL when none */
+        bool may_block;      /* false on a worker thread, which serves others too: see `later` */
 };
 
 struct http_reply {
@@ -48,12 +51,21 @@ struct http_reply {
         const char *content_type; /* preset to "application/json"; must be a constant string */
         struct buf body;          /* preset empty, bounded by 64 MiB */
         unsigned retry_after;     /* seconds, 0: no header */
+        /*
+         * Instead of an answer: the handler would have to wait, or to work for long. It is called
+         * again, with may_block, on one of the slow threads. While all of these are busy, a few
+         * requests wait for a second, and any others are answered 503 with Retry-After.
+         */
+        bool later;
 };
 
-/* Called on a worker thread; must not block for long. */
+/* Must be quick unless the request may_block. */
 typedef void (*http_handler)(void *ctx, const struct http_request *req, struct http_reply *rep);
 
-/* Starts the server; routes are exact paths. `ctx` and `routes` must outlive it. */
+/*
+ * Starts the server; routes are exact paths. `ctx` and `routes` must outlive it. What is posted
+ * must be application/json; anything else is answered 415.
+ */
 struct http_route {
         const char *method, *path;
         http_handler handle;
@@ -67,7 +79,7 @@ void http_server_ready(struct http_server *s, bool ready);
  * Graceful end: /readyz turns 503 at once, requests go on being served for `linger_ms` (the time
  * the endpoints need to forget us, kubernetes#127335), each with "Connection: close" so that
  * clients turn to another replica, then running ones are finished within `drain_ms` and the server
- * is freed. NULL is fine.
+ * is freed; a handler that runs is waited for all the same. NULL is fine.
  */
 void http_server_stop(struct http_server *s, unsigned linger_ms, unsigned drain_ms);
 

@@ -37,7 +37,8 @@ static int copy_config(const struct kube_config *from, struct kube_config *to)
 {
         struct arena *a = arena_new(CONFIG_MAX);
 
-        *to = (struct kube_config){.arena = a, .insecure = from->insecure};
+        *to = (struct kube_config){
+                .arena = a, .insecure = from->insecure, .request_ms = from->request_ms};
         if (!a || copy(a, from->server, &to->server) || copy(a, from->ca_pem, &to->ca_pem) ||
             copy(a, from->cert_pem, &to->cert_pem) || copy(a, from->key_pem, &to->key_pem) ||
             copy(a, from->token, &to->token) || copy(a, from->token_file, &to->token_file) ||
@@ -70,6 +71,10 @@ int kube_client_new(const struct kube_config *cfg, const char *user_agent, struc
         if (!c)
                 return err_sys(e, -ENOMEM, "start a client");
         c->tune = DEFAULTS;
+        if (cfg->request_ms)
+                c->tune.request_ms = cfg->request_ms;
+        if (c->tune.connect_ms > c->tune.request_ms)
+                c->tune.connect_ms = c->tune.request_ms;
         c->user_agent = strdup(user_agent);
         if (!c->user_agent || copy_config(cfg, &c->cfg) < 0)
                 rc = err_sys(e, -ENOMEM, "start a client");

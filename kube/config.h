@@ -21,6 +21,11 @@ struct kube_config {
         const char *token_file; /* re-read; wins over token */
         const char *ns;         /* default namespace, never NULL */
         bool insecure;
+        /*
+         * Time of a synchronous call, its connection and retries included; no file says it. 0: 30
+         * s. Who has somebody waiting for the answer sets less.
+         */
+        unsigned request_ms;
 };
 
 /* path NULL: $KUBECONFIG, else in-cluster, else ~/.kube/config. context NULL: current-context. */

@@ -107,6 +107,31 @@ static void memory_outside_the_heap(void **state)
         assert_string_equal(room, "1234567");
 }
 
+/* What is known to come needs one allocation and no more than its size. */
+static void reserved_room_is_exact(void **state)
+{
+        autobuf struct buf b = buf_new(100000);
+
+        (void)state;
+        assert_int_equal(buf_adds(&b, "head"), 0);
+        oom_arm(1);
+        assert_int_equal(buf_reserve(&b, 70000), -ENOMEM);
+        assert_true(oom_disarm());
+        assert_false(b.failed);
+        assert_string_equal(buf_str(&b), "head");
+        assert_int_equal(buf_reserve(&b, 70000), 0);
+        assert_int_equal(b.cap, 70001);
+        assert_string_equal(buf_str(&b), "head");
+        oom_arm_from(1);
+        assert_int_equal(buf_reserve(&b, 10), 0);
+        while (b.len < 70000)
+                assert_int_equal(buf_add(&b, "x", 1), 0);
+        assert_false(oom_disarm());
+        assert_int_equal(b.cap, 70001);
+        assert_int_equal(buf_reserve(&b, 100001), -E2BIG);
+        assert_int_equal(buf_adds(&b, "more"), 0);
+}
+
 static void numbers_read_back(void **state)
 {
         static const struct {
@@ -161,6 +186,7 @@ int main(void)
                 cmocka_unit_test(failure_stays_until_reset),
                 cmocka_unit_test(huge_lengths_fail),
                 cmocka_unit_test(memory_outside_the_heap),
+                cmocka_unit_test(reserved_room_is_exact),
                 cmocka_unit_test(numbers_read_back),
                 cmocka_unit_test(each_allocation_fails_in_turn),
         };

@@ -148,11 +148,13 @@ struct answer {
         size_t body_len;
 };
 
-static inline bool client_dial(struct client *c, uint16_t port)
+/* from: an address of 127.0.0.0/8. */
+static inline bool client_dial_from(struct client *c, const char *from, uint16_t port)
 {
         struct sockaddr_in to = {.sin_family = AF_INET,
                                  .sin_port = htons(port),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(from)};
         struct timeval limit = {.tv_sec = 20};
         int on = 1;
 
@@ -162,11 +164,17 @@ static inline bool client_dial(struct client *c, uint16_t port)
         setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
         setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
         setsockopt(c->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
-        if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+        if (bind(c->fd, (struct sockaddr *)&own, sizeof(own)) == 0 &&
+            connect(c->fd, (struct sockaddr *)&to, sizeof(to)) == 0)
                 return true;
         close(c->fd);
         c->fd = -1;
         return false;
+}
+
+static inline bool client_dial(struct client *c, uint16_t port)
+{
+        return client_dial_from(c, "127.0.0.1", port);
 }
 
 static inline void client_close(struct client *c)

@@ -3,13 +3,17 @@
 #include "tests/fake/apiserver.h"
 #include "tests/unit/oom.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -356,6 +360,61 @@ static void deadline(void **state)
         begin(record, NULL);
 }
 
+static void always_later(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        (void)r, (void)ctx;
+        fake_answer(c, 503, "Retry-After: 1\r\n", "{}");
+}
+
+/* An address that takes no connection: what is under way fills its backlog. */
+static int full_backlog(char url[64], int waiting[4])
+{
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t n = sizeof(a);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+        assert_int_equal(listen(fd, 0), 0);
+        assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+        for (int i = 0; i < 4; i++) {
+                waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+                (void)!connect(waiting[i], (struct sockaddr *)&a, n);
+        }
+        snprintf(url, 64, "http://127.0.0.1:%d", ntohs(a.sin_port));
+        return fd;
+}
+
+/* Who has somebody waiting gets an answer in the time it has, whatever the server does. */
+static void time_is_given_at_creation(void **state)
+{
+        struct kube_config cfg = {.ns = "default", .request_ms = 400};
+        int how = 0, waiting[4];
+        char full[64];
+        struct fake *servers[] = {fake_start(silence, &how), fake_start(always_later, NULL)};
+        int fd = full_backlog(full, waiting);
+        const char *const urls[] = {fake_url(servers[0]), fake_url(servers[1]), full};
+        const int codes[] = {-ETIMEDOUT, -EBUSY, -ETIMEDOUT};
+
+        (void)state;
+        for (size_t i = 0; i < countof(urls); i++) {
+                struct mono start = mono_now();
+                struct kube_client *c;
+                struct err e;
+
+                cfg.server = urls[i];
+                assert_int_equal(kube_client_new(&cfg, "x", &c, &e), 0);
+                assert_int_equal(kube_get(c, &KUBE_PODS, "n", "p", NULL, &e), codes[i]);
+                assert_true(mono_ms_between(start, mono_now()) < 1500);
+                kube_client_free(c);
+        }
+        for (size_t i = 0; i < countof(waiting); i++)
+                close(waiting[i]);
+        close(fd);
+        fake_stop(servers[0]);
+        fake_stop(servers[1]);
+        begin(record, NULL);
+}
+
 static void nobody_there(void **state)
 {
         struct kube_config cfg = {.ns = "default"};
@@ -621,6 +680,7 @@ int main(void)
                 T(retry_after_is_waited_for),
                 T(hostile_answers_fail_and_that_is_all),
                 T(deadline),
+                T(time_is_given_at_creation),
                 T(nobody_there),
                 T(closed_idle_connections),
                 T(a_slow_answer_blocks_nobody),

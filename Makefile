@@ -91,6 +91,8 @@ $(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(UNIT_COMMON) $(call shell_objs,$(1)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc -o $$@ $$^ -lcmocka $(LDLIBS)
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(patsubst tests/unit/%.c,%,$(u)))))
+# runs them
+$(B)/unit/guard_binaries: | $(foreach b,webhook extender certs handle,$(B)/bin/drover-$(b))
 
 .PHONY: unit-bins unit unit-plain unit-asan unit-tsan
 unit-bins: $(UNIT_BINS)

@@ -2,6 +2,7 @@
  * drover-certs ensure: makes and renews the certificates of Drover's components, then ends. Runs as
  * a Job at installation and as a CronJob each day.
  */
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/mono.h"
 #include "base/options.h"
@@ -12,9 +13,6 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 #define SECURE_HEAP     ((size_t)256 << 10)
 #define SECURE_HEAP_MIN 32
@@ -52,23 +50,18 @@ static void fill_rows(struct settings *s, struct option_row rows[ROWS])
 }
 
 /*
- * Private keys pass through this process. No core dump and no debugger gets them, they stay out of
- * swap, and every freed piece of memory, whoever freed it, is overwritten at once.
+ * Private keys pass through this process, in Secrets as JSON, too: every freed piece of memory,
+ * whoever freed it, is overwritten at once. The secure heap is locked under a limit as well.
  */
 static void guard_memory(void)
 {
-        const struct rlimit none = {0, 0};
-        struct rlimit locked;
+        struct err e;
 
         mallopt(M_PERTURB, 0x5A);
-        setrlimit(RLIMIT_CORE, &none);
-        prctl(PR_SET_DUMPABLE, 0);
+        if (guard_process(&e) < 0)
+                log_msg(LOG_WARN, "keys in memory are not as safe as they could be", "error", e.msg,
+                        NULL);
         CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_MIN);
-        /* Under a limit the process would run out of memory: then only the secure heap is locked.
-         */
-        if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur == RLIM_INFINITY &&
-            mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
-                log_msg(LOG_WARN, "memory not locked as a whole", "error", strerror(errno), NULL);
 }
 
 static void on_report(void *ctx, const char *object, const char *why, const struct err *failure)

@@ -2,6 +2,7 @@
  * drover-extender: answers kube-scheduler from what four watches show. It writes nothing to the
  * cluster.
  */
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "extender/serve.h"
@@ -215,6 +216,8 @@ int main(int argc, char **argv)
         int rc;
 
         log_init("drover-extender");
+        if (guard_process(&e) < 0)
+                log_msg(LOG_WARN, "its key is not as safe as it could be", "error", e.msg, NULL);
         rc = settings_parse(argc, argv, &s, &e);
         if (rc > 0)
                 return print_help();

@@ -4,6 +4,7 @@
  * was read whole and key and certificate belong together; until then the one before stays.
  */
 #include "base/file.h"
+#include "base/guard.h"
 #include "http/internal.h"
 
 #include <errno.h>
@@ -63,13 +64,6 @@ static int read_pem(const char *path, struct buf *b, gnutls_datum_t *d, struct e
         return 0;
 }
 
-static void cleanup_secret(struct buf *b)
-{
-        if (b->data)
-                explicit_bzero(b->data, b->cap);
-        buf_free(b);
-}
-
 static int load_chain(struct tls_set *set, const char *path, struct err *e)
 {
         autobuf struct buf b = buf_new(FILE_MAX);
@@ -94,12 +88,12 @@ static int load_chain(struct tls_set *set, const char *path, struct err *e)
 
 static int load_key(struct tls_set *set, const char *path, struct err *e)
 {
-        cleanup(cleanup_secret) struct buf b = buf_new(FILE_MAX);
-        gnutls_datum_t pem;
+        autosecretfile struct secret file = {NULL, 0, false};
 
-        int rc = read_pem(path, &b, &pem, e);
+        int rc = secret_read(path, &file, e);
         if (rc < 0)
                 return rc;
+        const gnutls_datum_t pem = {(unsigned char *)file.data, (unsigned)file.len};
         rc = gnutls_privkey_init(&set->key);
         if (rc == 0)
                 rc = gnutls_privkey_import_x509_raw(set->key, &pem, GNUTLS_X509_FMT_PEM, NULL, 0);

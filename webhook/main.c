@@ -2,6 +2,7 @@
  * drover-webhook: admission of virtual machines and of their pods. It writes nothing to the
  * cluster.
  */
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "webhook/review.h"
@@ -107,6 +108,8 @@ int main(int argc, char **argv)
         if (rc)
                 return rc < 0 ? 2 : 0;
         log_init("drover-webhook");
+        if (guard_process(&e) < 0)
+                log_msg(LOG_WARN, "its key is not as safe as it could be", "error", e.msg, NULL);
         signal(SIGPIPE, SIG_IGN);
         mallopt(M_ARENA_MAX, HEAPS);
         sigemptyset(&signals);

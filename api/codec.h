@@ -16,11 +16,15 @@
 #include "core/migration.h"
 #include "core/node.h"
 #include "core/vm.h"
+#include "core/wishes.h"
 
 #define API_ARENA_MAX ((size_t)16 << 20)
 
 must_check int vm_decode(const struct json *j, struct vm **out, struct err *e);
 void vm_free(void *vm);
+/* The part of a VM's placement that vm_decode leaves as text; vm is the whole object. */
+must_check int wishes_decode(const struct json *vm, struct wishes **out, struct err *e);
+void wishes_free(struct wishes *w);
 must_check int node_decode(const struct json *j, struct node **out, struct err *e);
 void node_free(void *node);
 must_check int pod_decode(const struct json *j, struct pod **out, struct err *e);

@@ -61,6 +61,12 @@ static struct requirements requirements(struct dec *d, const struct at *up, cons
         return out;
 }
 
+void dec_selector_term(struct dec *d, const struct at *at, struct selector_term *out)
+{
+        out->exprs = requirements(d, at, "matchExpressions");
+        out->fields = requirements(d, at, "matchFields");
+}
+
 void dec_node_selector(struct dec *d, const struct at *at, struct node_selector *out)
 {
         struct at arr = dec_array(d, at, "nodeSelectorTerms");
@@ -68,10 +74,8 @@ void dec_node_selector(struct dec *d, const struct at *at, struct node_selector 
         *out = (struct node_selector){.v = dec_alloc(d, json_count(arr.j), sizeof(*out->v))};
         dec_each(d, &arr, el)
         {
-                struct selector_term *t = &out->v[out->n++];
                 dec_element(d, &el);
-                t->exprs = requirements(d, &el, "matchExpressions");
-                t->fields = requirements(d, &el, "matchFields");
+                dec_selector_term(d, &el, &out->v[out->n++]);
         }
 }
 

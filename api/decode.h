@@ -43,7 +43,8 @@ struct kvs dec_kvs(struct dec *d, const struct at *up, const char *key);
 const char *dec_text(struct dec *d, const struct at *up, const char *key);
 void dec_meta(struct dec *d, const struct at *object, struct meta *out);
 void dec_conditions(struct dec *d, const struct at *up, const char *key, struct conditions *out);
-/* at is the NodeSelector object itself. */
+/* at is the NodeSelectorTerm, or the NodeSelector, itself. */
+void dec_selector_term(struct dec *d, const struct at *at, struct selector_term *out);
 void dec_node_selector(struct dec *d, const struct at *at, struct node_selector *out);
 void dec_label_selector(struct dec *d, const struct at *up, const char *key,
                         struct label_selector *out);

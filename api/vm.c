@@ -52,24 +52,6 @@ static void decode_networks(struct dec *d, const struct at *spec, struct vm *vm)
         }
 }
 
-static struct pod_terms pod_terms(struct dec *d, const struct at *affinity, const char *key)
-{
-        struct at at = dec_object(d, affinity, key);
-        struct at arr = dec_array(d, &at, "requiredDuringSchedulingIgnoredDuringExecution");
-        struct pod_terms out = {.v = dec_alloc(d, json_count(arr.j), sizeof(*out.v))};
-
-        dec_each(d, &arr, el)
-        {
-                struct pod_term *t = &out.v[out.n++];
-                dec_element(d, &el);
-                dec_label_selector(d, &el, "labelSelector", &t->selector);
-                dec_label_selector(d, &el, "namespaceSelector", &t->namespace_selector);
-                t->topology_key = dec_str(d, &el, "topologyKey", "");
-                t->namespaces = dec_strs(d, &el, "namespaces");
-        }
-        return out;
-}
-
 static struct tolerations tolerations(struct dec *d, const struct at *spec)
 {
         struct at arr = dec_array(d, spec, "tolerations");
@@ -100,8 +82,6 @@ static void decode_placement(struct dec *d, const struct at *spec, struct placem
                 .node_name = dec_str(d, spec, "nodeName", ""),
                 .node_selector = dec_kvs(d, spec, "nodeSelector"),
                 .has_required = required.j,
-                .pod_affinity = pod_terms(d, &affinity, "podAffinity"),
-                .pod_anti_affinity = pod_terms(d, &affinity, "podAntiAffinity"),
                 .tolerations = tolerations(d, spec),
                 .affinity_json = dec_text(d, spec, "affinity"),
                 .tolerations_json = dec_text(d, spec, "tolerations"),

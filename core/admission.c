@@ -1,8 +1,6 @@
 #include "core/admission_rules.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <ctype.h>
 #include <string.h>
 
 #define CORES_MAX     512
@@ -11,34 +9,8 @@
 #define BANDWIDTH_MAX 1048576
 #define TIMEOUT_MAX   86400
 
-const char *admit_text(struct admit *c, const char *fmt, ...)
-{
-        char buf[512];
-        const char *copy;
-        va_list ap;
-
-        va_start(ap, fmt);
-        vsnprintf(buf, sizeof(buf), fmt, ap);
-        va_end(ap);
-        copy = arena_strdup(c->a, buf);
-        if (!copy)
-                c->out->rc = -ENOMEM;
-        return copy ? copy : "";
-}
-
-void admit_tell(struct admit *c, const char *path, const char *message)
-{
-        if (c->out->n < ADMISSION_PROBLEMS_MAX)
-                c->out->v[c->out->n++] = (struct admission_problem){c->rule, path, message};
-}
-
-void admit_warn(struct admit *c, const char *message)
-{
-        if (c->out->nwarnings < ADMISSION_WARNINGS_MAX)
-                c->out->warnings[c->out->nwarnings++] = message;
-}
-
-bool admission_exempt(const char *ns)
+/* The kube-system and drover-system namespaces, whose pods no webhook of ours sees. */
+static bool exempt(const char *ns)
 {
         return !strcmp(ns, "kube-system") || !strcmp(ns, DROVER_NAMESPACE);
 }
@@ -47,23 +19,25 @@ bool admission_exempt(const char *ns)
  */
 static void namespaces(struct admit *c)
 {
-        if (admission_exempt(c->vm->meta.ns))
-                admit_tell(c, "metadata.namespace",
-                           admit_text(c, "there can be no virtual machines in %s", c->vm->meta.ns));
+        if (exempt(c->vm->meta.ns))
+                admit_tell(c, "metadata.namespace", "there can be no virtual machines in %s",
+                           c->vm->meta.ns);
 }
 
 static void name(struct admit *c)
 {
         if (strlen(c->vm->meta.name) > ADMISSION_NAME_MAX)
                 admit_tell(c, "metadata.name",
-                           admit_text(c,
-                                      "longer than %d characters, which the names of its pods need",
-                                      ADMISSION_NAME_MAX));
+                           "longer than %d characters, which the names of its pods need",
+                           ADMISSION_NAME_MAX);
 }
+
+#define AFFINITY "spec.affinity."
 
 static void counts(struct admit *c)
 {
         const struct placement *p = &c->vm->spec.placement;
+        const struct wishes *w = c->wishes;
         const struct {
                 const char *path;
                 size_t n, most;
@@ -73,35 +47,47 @@ static void counts(struct admit *c)
                 {"spec.sshKeys", c->vm->spec.ssh_keys.n, ADMISSION_LIST_MAX},
                 {"spec.nodeSelector", p->node_selector.n, ADMISSION_LIST_MAX},
                 {"spec.tolerations", p->tolerations.n, ADMISSION_LIST_MAX},
-                {"spec.affinity.nodeAffinity", p->required.n, ADMISSION_TERMS_MAX},
-                {"spec.affinity.podAffinity", p->pod_affinity.n, ADMISSION_TERMS_MAX},
-                {"spec.affinity.podAntiAffinity", p->pod_anti_affinity.n, ADMISSION_TERMS_MAX},
+                {"spec.topologySpreadConstraints", w->nspread, ADMISSION_POD_TERMS_MAX},
+                {TERMS, p->required.n, ADMISSION_TERMS_MAX},
+                {AFFINITY "nodeAffinity." PREFERRED, w->npreferred, ADMISSION_TERMS_MAX},
+                {AFFINITY "podAffinity." REQUIRED, w->near.nrequired, ADMISSION_POD_TERMS_MAX},
+                {AFFINITY "podAffinity." PREFERRED, w->near.npreferred, ADMISSION_POD_TERMS_MAX},
+                {AFFINITY "podAntiAffinity." REQUIRED, w->apart.nrequired, ADMISSION_POD_TERMS_MAX},
+                {AFFINITY "podAntiAffinity." PREFERRED, w->apart.npreferred,
+                 ADMISSION_POD_TERMS_MAX},
         };
 
         for (size_t i = 0; i < countof(lists); i++)
-                if (lists[i].n > lists[i].most)
-                        admit_tell(c, lists[i].path,
-                                   admit_text(c, "has %zu members, at most %zu are allowed",
-                                              lists[i].n, lists[i].most));
+                admit_count(c, spot(NULL, lists[i].path), lists[i].n, lists[i].most);
 }
 
 static void run_strategy(struct admit *c)
 {
         if (c->vm->spec.run == RUN_BAD)
                 admit_tell(c, "spec.runStrategy",
-                           admit_text(c, "\"%s\" is none of Always, RerunOnFailure, Halted",
-                                      c->vm->spec.run_text));
+                           "\"%s\" is none of Always, RerunOnFailure, Halted",
+                           c->vm->spec.run_text);
+}
+
+/* A domain's metadata bears it, to tell by which of them it was started. */
+static void restarted_at(struct admit *c)
+{
+        const char *text = c->vm->spec.restarted_at;
+
+        if (strlen(text) > ADMISSION_RESTARTED_MAX)
+                admit_tell(c, "spec.restartedAt", "longer than %d bytes", ADMISSION_RESTARTED_MAX);
+        for (; *text; text++)
+                if (iscntrl((unsigned char)*text)) {
+                        admit_tell(c, "spec.restartedAt", "has a control character");
+                        return;
+                }
 }
 
 /* --- the machine */
 
 static void cores(struct admit *c)
 {
-        int64_t n = c->vm->spec.shape.cores;
-
-        if (n < 1 || n > CORES_MAX)
-                admit_tell(c, "spec.cpu.cores",
-                           admit_text(c, "%lld is not between 1 and %d", (long long)n, CORES_MAX));
+        admit_between(c, spot(NULL, "spec.cpu.cores"), c->vm->spec.shape.cores, 1, CORES_MAX);
 }
 
 /* It becomes the key of a node's label. */
@@ -110,7 +96,7 @@ static void cpu_model(struct admit *c)
         const char *model = c->vm->spec.shape.cpu_model;
 
         if (*model && !is_label_name(model))
-                admit_tell(c, "spec.cpu.model", admit_text(c, "\"%s\" is no CPU model", model));
+                admit_tell(c, "spec.cpu.model", "\"%s\" is no CPU model", model);
 }
 
 static void memory(struct admit *c)
@@ -125,11 +111,9 @@ static void huge_pages(struct admit *c)
         int64_t size = !strcmp(kind, "2Mi") ? 2 << 20 : !strcmp(kind, "1Gi") ? 1 << 30 : 0;
 
         if (*kind && !size)
-                admit_tell(c, "spec.memory.hugePages",
-                           admit_text(c, "\"%s\" is neither 2Mi nor 1Gi", kind));
+                admit_tell(c, "spec.memory.hugePages", "\"%s\" is neither 2Mi nor 1Gi", kind);
         else if (size && c->vm->spec.shape.memory % size)
-                admit_tell(c, "spec.memory.guest",
-                           admit_text(c, "is no multiple of the huge pages of %s", kind));
+                admit_tell(c, "spec.memory.guest", "is no multiple of the huge pages of %s", kind);
 }
 
 /* --- disks and networks */
@@ -148,36 +132,32 @@ static void check_names(struct admit *c, const char *list, size_t n,
                         const char *(*of)(const struct vm *vm, size_t i))
 {
         for (size_t i = 0; i < n; i++) {
+                const struct spot *at = spot(spot_at(NULL, list, i), "name");
                 const char *own = of(c->vm, i);
-                const char *path = admit_text(c, "spec.%s[%zu].name", list, i);
                 size_t k = 0;
 
                 if (!is_dns_label(own))
-                        admit_tell(c, path,
-                                   admit_text(c,
-                                              "\"%s\" is no name of lower-case letters, digits "
-                                              "and -",
-                                              own));
+                        admit_tell_at(c, at,
+                                      "\"%s\" is no name of lower-case letters, digits and -", own);
                 while (k < i && strcmp(of(c->vm, k), own) != 0)
                         k++;
                 if (k < i)
-                        admit_tell(c, path,
-                                   admit_text(c,
-                                              "Duplicate value: \"%s\" is the name of spec.%s[%zu] "
-                                              "too",
-                                              own, list, k));
+                        admit_tell_at(c, at, "Duplicate value: \"%s\" is the name of %s[%zu] too",
+                                      own, list, k);
         }
 }
 
 static void disk_names(struct admit *c)
 {
-        check_names(c, "disks", c->vm->spec.ndisks, disk_name);
+        check_names(c, "spec.disks", c->vm->spec.ndisks, disk_name);
 }
 
 static void network_names(struct admit *c)
 {
-        check_names(c, "networks", c->vm->spec.nnetworks, network_name);
+        check_names(c, "spec.networks", c->vm->spec.nnetworks, network_name);
 }
+
+#define disk_at(i) spot_at(NULL, "spec.disks", (i))
 
 static void disk_sources(struct admit *c)
 {
@@ -185,16 +165,15 @@ static void disk_sources(struct admit *c)
                 const struct vm_disk *d = &c->vm->spec.disks[i];
 
                 if (d->kind == DISK_BAD)
-                        admit_tell(c, admit_text(c, "spec.disks[%zu]", i),
-                                   "must have exactly one of image, blank, persistentVolumeClaim");
+                        admit_tell_at(
+                                c, disk_at(i),
+                                "must have exactly one of image, blank, persistentVolumeClaim");
                 else if (d->kind == DISK_IMAGE && !is_dns_subdomain(d->image))
-                        admit_tell(c, admit_text(c, "spec.disks[%zu].image.name", i),
-                                   admit_text(c, "\"%s\" is no name of an image", d->image));
+                        admit_tell_at(c, spot(disk_at(i), "image.name"),
+                                      "\"%s\" is no name of an image", d->image);
                 else if (d->kind == DISK_PVC && !is_dns_subdomain(d->claim))
-                        admit_tell(
-                                c,
-                                admit_text(c, "spec.disks[%zu].persistentVolumeClaim.claimName", i),
-                                admit_text(c, "\"%s\" is no name of a claim", d->claim));
+                        admit_tell_at(c, spot(disk_at(i), "persistentVolumeClaim.claimName"),
+                                      "\"%s\" is no name of a claim", d->claim);
         }
 }
 
@@ -204,11 +183,9 @@ static void disk_sizes(struct admit *c)
                 const struct vm_disk *d = &c->vm->spec.disks[i];
 
                 if (d->kind == DISK_BLANK && d->size <= 0)
-                        admit_tell(c, admit_text(c, "spec.disks[%zu].blank.size", i),
-                                   "must be more than zero");
+                        admit_tell_at(c, spot(disk_at(i), "blank.size"), "must be more than zero");
                 if (d->kind == DISK_IMAGE && d->size < 0)
-                        admit_tell(c, admit_text(c, "spec.disks[%zu].image.size", i),
-                                   "must not be negative");
+                        admit_tell_at(c, spot(disk_at(i), "image.size"), "must not be negative");
         }
 }
 
@@ -217,9 +194,8 @@ static void disk_pools(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.ndisks; i++)
                 if (!is_dns_label(c->vm->spec.disks[i].pool))
-                        admit_tell(c, admit_text(c, "spec.disks[%zu].pool", i),
-                                   admit_text(c, "\"%s\" is no name of a pool",
-                                              c->vm->spec.disks[i].pool));
+                        admit_tell_at(c, spot(disk_at(i), "pool"), "\"%s\" is no name of a pool",
+                                      c->vm->spec.disks[i].pool);
 }
 
 /* An image may go once its disk is made, so only a new disk must find it. */
@@ -230,11 +206,9 @@ static void disk_images(struct admit *c)
 
                 if (d->kind == DISK_IMAGE && is_dns_subdomain(d->image) &&
                     !admit_old_disk(c, d->name) && !c->f->image(c->f->ctx, d->image))
-                        admit_tell(c, admit_text(c, "spec.disks[%zu].image.name", i),
-                                   admit_text(c,
-                                              "there is no VirtualMachineImage \"%s\" in namespace "
-                                              "%s",
-                                              d->image, c->vm->meta.ns));
+                        admit_tell_at(c, spot(disk_at(i), "image.name"),
+                                      "there is no VirtualMachineImage \"%s\" in namespace %s",
+                                      d->image, c->vm->meta.ns);
         }
 }
 
@@ -245,32 +219,23 @@ static bool is_bridge(const char *s)
         return is_label_name(s) && len <= BRIDGE_MAX;
 }
 
+#define network_at(i, member) spot(spot_at(NULL, "spec.networks", (i)), (member))
+
 static void bridges(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.nnetworks; i++)
                 if (!is_bridge(c->vm->spec.networks[i].bridge))
-                        admit_tell(c, admit_text(c, "spec.networks[%zu].bridge", i),
-                                   admit_text(c,
-                                              "\"%s\" is no name of a bridge (at most %d "
-                                              "characters)",
-                                              c->vm->spec.networks[i].bridge, BRIDGE_MAX));
+                        admit_tell_at(c, network_at(i, "bridge"),
+                                      "\"%s\" is no name of a bridge (at most %d characters)",
+                                      c->vm->spec.networks[i].bridge, BRIDGE_MAX);
 }
 
 static void network_models(struct admit *c)
 {
-        static const char *const models[] = {"virtio", "e1000", "e1000e", "rtl8139"};
+        static const char *const models[] = {"virtio", "e1000", "e1000e", "rtl8139", NULL};
 
-        for (size_t i = 0; i < c->vm->spec.nnetworks; i++) {
-                const char *model = c->vm->spec.networks[i].model;
-                size_t k = 0;
-
-                while (k < countof(models) && strcmp(model, models[k]) != 0)
-                        k++;
-                if (k == countof(models))
-                        admit_tell(c, admit_text(c, "spec.networks[%zu].model", i),
-                                   admit_text(c, "\"%s\" is none of virtio, e1000, e1000e, rtl8139",
-                                              model));
-        }
+        for (size_t i = 0; i < c->vm->spec.nnetworks; i++)
+                admit_one_of(c, network_at(i, "model"), c->vm->spec.networks[i].model, models);
 }
 
 static void macs(struct admit *c)
@@ -279,11 +244,9 @@ static void macs(struct admit *c)
                 const char *mac = c->vm->spec.networks[i].mac;
 
                 if (*mac && !is_mac(mac))
-                        admit_tell(c, admit_text(c, "spec.networks[%zu].mac", i),
-                                   admit_text(c,
-                                              "\"%s\" is no unicast MAC address like "
-                                              "52:54:00:12:34:56",
-                                              mac));
+                        admit_tell_at(c, network_at(i, "mac"),
+                                      "\"%s\" is no unicast MAC address like 52:54:00:12:34:56",
+                                      mac);
         }
 }
 
@@ -296,9 +259,8 @@ static void macs_twice(struct admit *c)
                 while (k < i && strcasecmp(mac, c->vm->spec.networks[k].mac) != 0)
                         k++;
                 if (*mac && k < i)
-                        admit_tell(c, admit_text(c, "spec.networks[%zu].mac", i),
-                                   admit_text(c, "Duplicate value: spec.networks[%zu] has %s too",
-                                              k, mac));
+                        admit_tell_at(c, network_at(i, "mac"),
+                                      "Duplicate value: spec.networks[%zu] has %s too", k, mac);
         }
 }
 
@@ -307,58 +269,62 @@ static void macs_twice(struct admit *c)
 static void cloud_init(struct admit *c)
 {
         if (strlen(c->vm->spec.user_data) > ADMISSION_CLOUD_INIT_MAX)
-                admit_tell(c, "spec.cloudInit.userData",
-                           admit_text(c, "longer than %d bytes", ADMISSION_CLOUD_INIT_MAX));
+                admit_tell(c, "spec.cloudInit.userData", "longer than %d bytes",
+                           ADMISSION_CLOUD_INIT_MAX);
         if (strlen(c->vm->spec.network_data) > ADMISSION_CLOUD_INIT_MAX)
-                admit_tell(c, "spec.cloudInit.networkData",
-                           admit_text(c, "longer than %d bytes", ADMISSION_CLOUD_INIT_MAX));
+                admit_tell(c, "spec.cloudInit.networkData", "longer than %d bytes",
+                           ADMISSION_CLOUD_INIT_MAX);
 }
 
 static void ssh_keys(struct admit *c)
 {
-        for (size_t i = 0; i < c->vm->spec.ssh_keys.n; i++)
-                if (!is_ssh_public_key(c->vm->spec.ssh_keys.v[i]))
-                        admit_tell(c, admit_text(c, "spec.sshKeys[%zu]", i),
-                                   "is no public key in one line like \"ssh-ed25519 AAAA... "
-                                   "name\"");
+        size_t all = 0;
+
+        for (size_t i = 0; i < c->vm->spec.ssh_keys.n; i++) {
+                const char *key = c->vm->spec.ssh_keys.v[i];
+                size_t len = strlen(key);
+
+                all += len;
+                if (len > ADMISSION_SSH_KEY_MAX)
+                        admit_tell_at(c, spot_at(NULL, "spec.sshKeys", i), "longer than %d bytes",
+                                      ADMISSION_SSH_KEY_MAX);
+                else if (!is_ssh_public_key(key))
+                        admit_tell_at(c, spot_at(NULL, "spec.sshKeys", i),
+                                      "is no public key in one line like \"ssh-ed25519 AAAA... "
+                                      "name\"");
+        }
+        if (all > ADMISSION_SSH_KEYS_MAX)
+                admit_tell(c, "spec.sshKeys", "longer than %d bytes together",
+                           ADMISSION_SSH_KEYS_MAX);
 }
 
 /* --- how it is moved */
 
-static void between(struct admit *c, const char *path, int64_t v, int64_t min, int64_t max)
-{
-        if (v < min || v > max)
-                admit_tell(c, path,
-                           admit_text(c, "%lld is not between %lld and %lld", (long long)v,
-                                      (long long)min, (long long)max));
-}
+#define migration_at(member) spot(spot(NULL, "spec.migration"), (member))
 
 static void migration(struct admit *c)
 {
         const struct vm_migration_policy *m = &c->vm->spec.migration;
 
-        between(c, "spec.migration.maxDowntimeMs", m->max_downtime_ms, 1, DOWNTIME_MAX);
-        between(c, "spec.migration.bandwidthMiBps", m->bandwidth_mibps, 0, BANDWIDTH_MAX);
-        between(c, "spec.migration.completionTimeoutSecondsPerGiB", m->completion_timeout_s_per_gib,
-                1, TIMEOUT_MAX);
+        admit_between(c, migration_at("maxDowntimeMs"), m->max_downtime_ms, 1, DOWNTIME_MAX);
+        admit_between(c, migration_at("bandwidthMiBps"), m->bandwidth_mibps, 0, BANDWIDTH_MAX);
+        admit_between(c, migration_at("completionTimeoutSecondsPerGiB"),
+                      m->completion_timeout_s_per_gib, 1, TIMEOUT_MAX);
         if (m->on_timeout == TIMEOUT_BAD)
-                admit_tell(c, "spec.migration.onTimeout",
-                           admit_text(c, "\"%s\" is neither Abort nor Pause",
-                                      c->vm->spec.on_timeout_text));
+                admit_tell_at(c, migration_at("onTimeout"), "\"%s\" is neither Abort nor Pause",
+                              c->vm->spec.on_timeout_text);
         if (m->handover == HANDOVER_BAD)
-                admit_tell(c, "spec.migration.handover",
-                           admit_text(c, "\"%s\" is neither Proven nor Fast",
-                                      c->vm->spec.handover_text));
+                admit_tell_at(c, migration_at("handover"), "\"%s\" is neither Proven nor Fast",
+                              c->vm->spec.handover_text);
         else if (m->post_copy && m->handover != HANDOVER_FAST)
-                admit_tell(c, "spec.migration.postCopy", "needs handover: Fast");
+                admit_tell_at(c, migration_at("postCopy"), "needs handover: Fast");
 }
 
 static void eviction(struct admit *c)
 {
         if (c->vm->spec.eviction == EVICTION_BAD)
-                admit_tell(c, "spec.evictionStrategy",
-                           admit_text(c, "\"%s\" is neither LiveMigrate nor None",
-                                      c->vm->spec.eviction_text));
+                admit_tell(c, "spec.evictionStrategy", "\"%s\" is neither LiveMigrate nor None",
+                           c->vm->spec.eviction_text);
 }
 
 static const struct {
@@ -369,6 +335,7 @@ static const struct {
         {ADMIT_NAME, name},
         {ADMIT_COUNT, counts},
         {ADMIT_RUN_STRATEGY, run_strategy},
+        {ADMIT_RESTARTED_AT, restarted_at},
         {ADMIT_CORES, cores},
         {ADMIT_CPU_MODEL, cpu_model},
         {ADMIT_MEMORY, memory},
@@ -388,7 +355,9 @@ static const struct {
         {ADMIT_NODE_NAME, admit_node_name},
         {ADMIT_NODE_SELECTOR, admit_node_selector},
         {ADMIT_AFFINITY, admit_affinity},
+        {ADMIT_PREFERRED, admit_preferred},
         {ADMIT_POD_AFFINITY, admit_pod_affinity},
+        {ADMIT_SPREAD, admit_spread},
         {ADMIT_TOLERATION, admit_tolerations},
         {ADMIT_CONTRADICTION, admit_contradiction},
         {ADMIT_PRIORITY_CLASS, admit_priority_class},
@@ -400,7 +369,8 @@ _Static_assert(countof(rules) == ADMISSION_RULES - 1, "a row for each rule");
 
 void admission_check(struct arena *a, const struct admission_facts *f, struct admission_report *out)
 {
-        struct admit c = {.a = a, .f = f, .vm = f->vm, .old = f->old, .out = out};
+        struct admit c = {
+                .a = a, .f = f, .vm = f->vm, .old = f->old, .wishes = f->wishes, .out = out};
 
         *out = (struct admission_report){0};
         for (size_t i = 0; i < countof(rules); i++) {
@@ -409,5 +379,9 @@ void admission_check(struct arena *a, const struct admission_facts *f, struct ad
                 if (c.rule == ADMIT_COUNT && out->n && out->v[out->n - 1].rule == ADMIT_COUNT)
                         return;
         }
+        if (out->n) /* nobody is shown warnings of what is refused */
+                return;
+        admit_warn_of_waiting(&c);
         admit_warnings(&c);
+        admit_count_warnings(&c);
 }

@@ -1,3 +1,5 @@
+/* What an update changes: what it must not, and what of it waits until the guest is started anew.
+ */
 #include "core/admission_rules.h"
 
 #include <string.h>
@@ -20,76 +22,148 @@ static bool same_source(const struct vm_disk *x, const struct vm_disk *y)
 void admit_disk_changes(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
+                const struct spot *at = spot_at(NULL, "spec.disks", i);
                 const struct vm_disk *d = &c->vm->spec.disks[i];
                 const struct vm_disk *was = admit_old_disk(c, d->name);
 
                 if (was && !same_source(was, d))
-                        admit_tell(c, admit_text(c, "spec.disks[%zu]", i),
-                                   admit_text(c,
-                                              "the source of disk %s cannot change: its contents "
-                                              "exist already",
-                                              d->name));
+                        admit_tell_at(c, at,
+                                      "the source of disk %s cannot change: its contents exist "
+                                      "already",
+                                      d->name);
                 else if (was && was->size != d->size)
-                        admit_tell(c, admit_text(c, "spec.disks[%zu]", i),
-                                   admit_text(c,
-                                              "the size of disk %s cannot change: it is made "
-                                              "once",
-                                              d->name));
+                        admit_tell_at(c, at, "the size of disk %s cannot change: it is made once",
+                                      d->name);
         }
 }
 
-/* --- what is allowed, but not what one may think */
+/* --- what has to wait */
 
-static bool same_shape(const struct vm_shape *x, const struct vm_shape *y)
-{
-        return x->cores == y->cores && x->memory == y->memory &&
-               !strcmp(x->cpu_model, y->cpu_model) && !strcmp(x->huge_pages, y->huge_pages);
-}
-
-static bool same_devices(const struct vm *x, const struct vm *y)
-{
-        if (x->spec.ndisks != y->spec.ndisks || x->spec.nnetworks != y->spec.nnetworks)
-                return false;
-        for (size_t i = 0; i < x->spec.ndisks; i++)
-                if (strcmp(x->spec.disks[i].name, y->spec.disks[i].name) != 0)
-                        return false;
-        for (size_t i = 0; i < x->spec.nnetworks; i++) {
-                const struct vm_network *p = &x->spec.networks[i], *q = &y->spec.networks[i];
-
-                if (strcmp(p->name, q->name) != 0 || strcmp(p->bridge, q->bridge) != 0 ||
-                    strcmp(p->mac, q->mac) != 0 || strcmp(p->model, q->model) != 0)
-                        return false;
-        }
-        return true;
-}
+#define AT_RESTART "from the next restart of the guest on (spec.restartedAt)"
+#define AT_START   "from the next start of the guest on"
 
 /* The guest runs, and this update does not restart it. */
 static bool runs_on(const struct admit *c)
 {
-        return c->old && c->vm->status.has_running && c->vm->spec.run != RUN_HALTED &&
+        return c->old && c->old->status.has_running && c->vm->spec.run != RUN_HALTED &&
                !strcmp(c->vm->spec.restarted_at, c->old->spec.restarted_at);
 }
 
-void admit_warnings(struct admit *c)
+static const char *or_default(const char *text)
 {
-        if (runs_on(c) && !same_shape(&c->vm->spec.shape, &c->old->spec.shape))
-                admit_warn(c, "spec.cpu, spec.memory: the guest runs; changes take effect when it "
-                              "is restarted (spec.restartedAt)");
-        if (runs_on(c) && !same_devices(c->vm, c->old))
-                admit_warn(c, "spec.disks, spec.networks: the guest runs; changes take effect when "
-                              "it is restarted (spec.restartedAt)");
-        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
-                const struct vm_disk *d = &c->vm->spec.disks[i];
+        return *text ? text : "the default";
+}
 
-                if (d->kind == DISK_PVC && !admit_old_disk(c, d->name))
-                        admit_warn(c,
-                                   admit_text(c,
-                                              "spec.disks[%zu].persistentVolumeClaim: a claim is "
-                                              "in no storage pool, so the guest cannot be moved "
-                                              "while it runs",
-                                              i));
+/* What is changed back to what the guest runs with waits for nothing. */
+static void shape_waits(struct admit *c)
+{
+        const struct vm_shape *now = &c->vm->spec.shape, *was = &c->old->spec.shape,
+                              *runs = &c->old->status.running;
+
+        if (now->cores != was->cores && now->cores != runs->cores)
+                admit_warn(c, "spec.cpu.cores: %lld " AT_RESTART, (long long)now->cores);
+        if (strcmp(now->cpu_model, was->cpu_model) && strcmp(now->cpu_model, runs->cpu_model))
+                admit_warn(c, "spec.cpu.model: %s " AT_RESTART, or_default(now->cpu_model));
+        if (now->memory != was->memory && now->memory != runs->memory)
+                admit_warn(c, "spec.memory.guest: %lld MiB " AT_RESTART,
+                           (long long)(now->memory >> 20));
+        if (strcmp(now->huge_pages, was->huge_pages) && strcmp(now->huge_pages, runs->huge_pages))
+                admit_warn(c, "spec.memory.hugePages: %s " AT_RESTART,
+                           *now->huge_pages ? now->huge_pages : "none");
+}
+
+static bool has_disk(const struct vm *vm, const char *name)
+{
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                if (!strcmp(vm->spec.disks[i].name, name))
+                        return true;
+        return false;
+}
+
+/* Their order is that in which the guest sees them. */
+static void disks_wait(struct admit *c)
+{
+        const struct vm *vm = c->vm, *old = c->old;
+
+        for (size_t i = 0; i < vm->spec.ndisks; i++) {
+                const char *name = vm->spec.disks[i].name;
+                const struct vm_disk *was = admit_old_disk(c, name);
+
+                if (!was)
+                        admit_warn(c, "spec.disks[%zu]: disk %s is there " AT_START, i, name);
+                else if (was != &old->spec.disks[i])
+                        admit_warn(c, "spec.disks[%zu]: disk %s is number %zu " AT_START, i, name,
+                                   i);
         }
-        if (c->vm->spec.migration.post_copy && !(c->old && c->old->spec.migration.post_copy))
-                admit_warn(c, "spec.migration.postCopy: a failure during post-copy loses what the "
-                              "guest has in memory");
+        for (size_t i = 0; i < old->spec.ndisks; i++)
+                if (!has_disk(vm, old->spec.disks[i].name))
+                        admit_warn(c,
+                                   "spec.disks: disk %s, which was number %zu, is gone " AT_START,
+                                   old->spec.disks[i].name, i);
+}
+
+/* A network is to the guest what stands at its place in the list; its name is for people. */
+static void networks_wait(struct admit *c)
+{
+        const struct vm *vm = c->vm, *old = c->old;
+        size_t both =
+                vm->spec.nnetworks < old->spec.nnetworks ? vm->spec.nnetworks : old->spec.nnetworks;
+
+        for (size_t i = 0; i < both; i++) {
+                const struct vm_network *n = &vm->spec.networks[i], *o = &old->spec.networks[i];
+                char mac[18], was[18];
+
+                vm_mac(vm, i, mac);
+                vm_mac(old, i, was);
+                if (strcmp(n->bridge, o->bridge) != 0)
+                        admit_warn(c, "spec.networks[%zu].bridge: %s " AT_START, i, n->bridge);
+                if (strcasecmp(mac, was) != 0)
+                        admit_warn(c, "spec.networks[%zu].mac: %s " AT_START, i, mac);
+                if (strcmp(n->model, o->model) != 0)
+                        admit_warn(c, "spec.networks[%zu].model: %s " AT_START, i, n->model);
+        }
+        for (size_t i = both; i < vm->spec.nnetworks; i++)
+                admit_warn(c, "spec.networks[%zu]: %s is there " AT_START, i,
+                           vm->spec.networks[i].name);
+        for (size_t i = both; i < old->spec.nnetworks; i++)
+                admit_warn(c, "spec.networks: %s, which was number %zu, is gone " AT_START,
+                           old->spec.networks[i].name, i);
+}
+
+/*
+ * cloud-init looks at most of this at the first boot of an instance, and a VM is one instance for
+ * all of its life.
+ */
+#define ONCE                                                                                       \
+        "the guest finds it at its next start, but cloud-init takes most of it at the first boot " \
+        "of a VM only"
+
+static void seed_waits(struct admit *c)
+{
+        const struct strs *keys = &c->vm->spec.ssh_keys, *were = &c->old->spec.ssh_keys;
+
+        if (strcmp(c->vm->spec.user_data, c->old->spec.user_data) != 0)
+                admit_warn(c, "spec.cloudInit.userData: " ONCE);
+        if (strcmp(c->vm->spec.network_data, c->old->spec.network_data) != 0)
+                admit_warn(c, "spec.cloudInit.networkData: " ONCE);
+        for (size_t i = 0; i < keys->n; i++)
+                if (!strs_has(were, keys->v[i]))
+                        admit_warn(c, "spec.sshKeys[%zu]: " ONCE, i);
+        for (size_t i = 0; i < were->n; i++)
+                if (!strs_has(keys, were->v[i]))
+                        admit_warn(c,
+                                   "spec.sshKeys: the one that was number %zu: cloud-init does "
+                                   "not take it away from a guest that has booted",
+                                   i);
+}
+
+void admit_warn_of_waiting(struct admit *c)
+{
+        if (runs_on(c)) {
+                shape_waits(c);
+                disks_wait(c);
+                networks_wait(c);
+        }
+        if (c->old && c->old->status.owner.epoch) /* it has been started before */
+                seed_waits(c);
 }

@@ -106,6 +106,8 @@ static void say(struct judge *j, const char *fmt, ...)
         va_list ap;
         int n;
 
+        if (!j->message)
+                return;
         va_start(ap, fmt);
         n = vsnprintf(j->message + j->len, room, fmt, ap);
         va_end(ap);
@@ -363,7 +365,7 @@ static const struct {
 };
 
 enum placement_rule placement_check(const struct vm *vm, const struct node *node, bool running,
-                                    char message[PLACEMENT_MESSAGE_MAX])
+                                    char *message)
 {
         struct judge j = {.vm = vm, .node = node, .running = running, .message = message};
 
@@ -371,7 +373,8 @@ enum placement_rule placement_check(const struct vm *vm, const struct node *node
         for (size_t i = 0; i < countof(rules); i++)
                 if ((rules[i].binds_running || !running) && !rules[i].holds(&j))
                         return rules[i].rule;
-        message[0] = 0;
+        if (message)
+                message[0] = 0;
         return PLACE_OK;
 }
 

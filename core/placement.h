@@ -34,11 +34,11 @@ int placement_selector(struct arena *a, const struct vm *vm, struct node_selecto
 
 /*
  * The first rule by which the node does not suit the VM (PLACE_OK: it suits), with a sentence that
- * names the node and the rule in message ("" when it suits). running: judge a VM that already runs
- * there; else also the last two rules.
+ * names the node and the rule in message (PLACEMENT_MESSAGE_MAX bytes, "" when it suits; NULL: none
+ * is wanted). running: judge a VM that already runs there; else also the last two rules.
  */
 enum placement_rule placement_check(const struct vm *vm, const struct node *node, bool running,
-                                    char message[PLACEMENT_MESSAGE_MAX]);
+                                    char *message);
 
 bool toleration_tolerates(const struct toleration *t, const struct taint *taint);
 

@@ -42,26 +42,14 @@ struct tolerations {
         struct toleration *v;
         size_t n;
 };
-/* One required term of podAffinity or podAntiAffinity. */
-struct pod_term {
-        struct label_selector selector;
-        const char *topology_key;
-        struct strs namespaces;                   /* empty, and no selector of them: the VM's own */
-        struct label_selector namespace_selector; /* on labels of namespaces; an empty one: all */
-};
-struct pod_terms {
-        struct pod_term *v;
-        size_t n;
-};
 
-/* The fields of PodSpec that place a VM. */
+/* The fields of PodSpec that place a VM; what the scheduler alone looks at is in core/wishes.h. */
 struct placement {
         const char *node_name;
         struct kvs node_selector;
         bool has_required; /* affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution
                             */
         struct node_selector required;
-        struct pod_terms pod_affinity, pod_anti_affinity; /* required ones */
         struct tolerations tolerations;
         const char *affinity_json;    /* spec.affinity as written, "" when absent: copied to pods */
         const char *tolerations_json; /* likewise */

@@ -89,9 +89,11 @@ static bool spec_unchanged(const struct admission_request *req)
                json_equal(json_get(req->object, "spec"), json_get(req->old_object, "spec"));
 }
 
-static int judge_vm(struct review *r, const struct vm *vm, const struct vm *old, struct err *e)
+static int judge_vm(struct review *r, const struct vm *vm, const struct wishes *wishes,
+                    const struct vm *old, struct err *e)
 {
-        const struct admission_facts facts = {vm, old, has_image, r};
+        const struct admission_facts facts = {
+                .vm = vm, .wishes = wishes, .old = old, .image = has_image, .ctx = r};
 
         r->arena = arena_new(ARENA_MAX);
         if (!r->arena)
@@ -117,20 +119,24 @@ static int decode_old(const struct json *j, struct vm **out, struct err *e)
 static int check_vm(struct review *r, struct err *e)
 {
         struct vm *vm = NULL, *old = NULL;
+        struct wishes *wishes = NULL;
         int rc;
 
         if (spec_unchanged(r->req))
                 return 0;
         rc = vm_decode(r->req->object, &vm, e);
+        if (!rc)
+                rc = wishes_decode(r->req->object, &wishes, e);
         if (rc == -EINVAL || rc == -E2BIG) {
                 deny(r, 422, "Invalid", e->msg);
-                return 0;
-        }
-        if (!rc)
+                rc = 0;
+        } else if (!rc && !vm->meta.deleting) {
                 rc = decode_old(r->req->old_object, &old, e);
-        if (!rc && !vm->meta.deleting)
-                rc = judge_vm(r, vm, old, e);
+                if (!rc)
+                        rc = judge_vm(r, vm, wishes, old, e);
+        }
         vm_free(old);
+        wishes_free(wishes);
         vm_free(vm);
         return rc;
 }

@@ -43,11 +43,11 @@ static bool in_order(const struct requirement *r)
         }
 }
 
-static void judge(const struct vm *vm)
+static void judge(const struct vm *vm, const struct wishes *wishes)
 {
-        const struct label_selector *s = &vm->spec.placement.pod_anti_affinity.v[0].selector;
+        const struct label_selector *s = &wishes->apart.required[0].selector;
         struct arena *a = arena_new(ARENA_MAX);
-        const struct admission_facts facts = {vm, NULL, no_image, NULL};
+        const struct admission_facts facts = {.vm = vm, .wishes = wishes, .image = no_image};
         struct admission_report r = {0};
         bool refused = false;
 
@@ -67,16 +67,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         struct json *selector = fuzz_json(data, size), *j;
         struct vm *vm = NULL;
+        struct wishes *wishes = NULL;
         struct err e;
 
         if (!selector)
                 return 0;
         j = around(selector);
-        if (vm_decode(j, &vm, &e) == 0) {
-                must(vm->spec.placement.pod_anti_affinity.n == 1);
-                judge(vm);
-                vm_free(vm);
+        if (vm_decode(j, &vm, &e) == 0 && wishes_decode(j, &wishes, &e) == 0) {
+                must(wishes->apart.nrequired == 1);
+                judge(vm, wishes);
         }
+        wishes_free(wishes);
+        vm_free(vm);
         json_free(j);
         return 0;
 }

@@ -13,10 +13,32 @@ static bool no_image(void *ctx, const char *name)
         return *name == 'd'; /* there are images from d on */
 }
 
-static void judge(const struct vm *vm, const struct vm *old)
+static bool small_hosts(void *ctx, struct admission_room *out)
+{
+        (void)ctx;
+        *out = (struct admission_room){2, (int64_t)1 << 30};
+        return true;
+}
+
+static bool one_node(void *ctx, bool (*visit)(void *arg, const struct node *node), void *arg)
+{
+        static struct kv labels[] = {{DROVER_HYPERVISOR_LABEL, "true"}, {"zone", "a"}};
+        const struct node node = {.meta = {.name = "node1", .labels = {labels, countof(labels)}}};
+
+        (void)ctx;
+        visit(arg, &node);
+        return true;
+}
+
+static void judge(const struct vm *vm, const struct wishes *wishes, const struct vm *old)
 {
         struct arena *a = arena_new(ARENA_MAX);
-        const struct admission_facts facts = {vm, old, no_image, NULL};
+        const struct admission_facts facts = {.vm = vm,
+                                              .wishes = wishes,
+                                              .old = old,
+                                              .image = no_image,
+                                              .largest = small_hosts,
+                                              .nodes = one_node};
         struct admission_report r = {0};
 
         must(a);
@@ -24,6 +46,8 @@ static void judge(const struct vm *vm, const struct vm *old)
         must(r.rc == 0 && r.n <= ADMISSION_PROBLEMS_MAX && r.nwarnings <= ADMISSION_WARNINGS_MAX);
         for (size_t i = 0; i < r.n; i++)
                 must(*r.v[i].path && *r.v[i].message && r.v[i].rule != ADMIT_OK);
+        for (size_t i = 0; i < r.nwarnings; i++)
+                must(*r.warnings[i] && strlen(r.warnings[i]) < ADMISSION_WARNING_TEXT);
         arena_free(a);
 }
 
@@ -51,11 +75,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         struct json *j = fuzz_json(data, size);
         struct vm *vm = NULL;
+        struct wishes *wishes = NULL;
         struct err e;
 
         if (j && vm_decode(j, &vm, &e) == 0) {
-                judge(vm, NULL);
-                judge(vm, vm);
+                if (wishes_decode(j, &wishes, &e) == 0) {
+                        judge(vm, wishes, NULL);
+                        judge(vm, wishes, vm);
+                        wishes_free(wishes);
+                }
                 in_brief(j, vm);
                 vm_free(vm);
         }

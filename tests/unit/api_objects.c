@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define PREFERRED "preferredDuringSchedulingIgnoredDuringExecution"
+
 static struct vm *vm_of(const char *text)
 {
         autojson struct json *j = json_of(text);
@@ -123,15 +125,6 @@ static void vm_placement(void **state)
         assert_string_equal(p->node_name, "node-7");
         assert_string_equal(kvs_get(&p->node_selector, "zone"), "a");
         check_node_affinity(p);
-        assert_int_equal(p->pod_affinity.n, 1);
-        const struct pod_term *near = &p->pod_affinity.v[0];
-        assert_string_equal(near->topology_key, "zone");
-        assert_string_equal(kvs_get(&near->selector.match_labels, "app"), "db");
-        assert_int_equal(near->namespaces.n, 2);
-        assert_string_equal(kvs_get(&near->namespace_selector.match_labels, "team"), "shop");
-        assert_int_equal(p->pod_anti_affinity.n, 1);
-        const struct pod_term *away = &p->pod_anti_affinity.v[0];
-        assert_int_equal(away->selector.exprs.v[0].op, OP_NOT_IN);
         assert_int_equal(p->tolerations.n, 2);
         assert_string_equal(p->tolerations.v[0].value, "vms");
         assert_int_equal(p->tolerations.v[0].seconds, -1);
@@ -140,6 +133,82 @@ static void vm_placement(void **state)
         assert_int_equal(p->tolerations.v[1].seconds, 60);
         assert_string_equal(p->priority_class, "high");
         vm_free(vm);
+}
+
+/* What the scheduler alone looks at. */
+static void vm_wishes(void **state)
+{
+        autojson struct json *j = json_file("vm.json");
+        struct wishes *w;
+
+        (void)state;
+        assert_int_equal(wishes_decode(j, &w, NULL), 0);
+        assert_int_equal(w->npreferred, 1);
+        assert_int_equal(w->preferred[0].weight, 5);
+        assert_int_equal(w->preferred[0].term.exprs.v[0].op, OP_DOES_NOT_EXIST);
+        assert_int_equal(w->near.nrequired, 1);
+        const struct pod_term *near = &w->near.required[0];
+        assert_string_equal(near->topology_key, "zone");
+        assert_true(near->has_selector);
+        assert_string_equal(kvs_get(&near->selector.match_labels, "app"), "db");
+        assert_int_equal(near->namespaces.n, 2);
+        assert_string_equal(kvs_get(&near->namespace_selector.match_labels, "team"), "shop");
+        assert_string_equal(near->match_keys.v[0], "version");
+        assert_string_equal(near->mismatch_keys.v[0], "tenant");
+        assert_int_equal(w->near.npreferred, 1);
+        assert_int_equal(w->near.preferred[0].weight, 7);
+        assert_string_equal(w->near.preferred[0].term.topology_key, "rack");
+        assert_false(w->near.preferred[0].term.has_selector);
+        assert_int_equal(w->apart.nrequired, 1);
+        assert_int_equal(w->apart.required[0].selector.exprs.v[0].op, OP_NOT_IN);
+        assert_int_equal(w->nspread, 2);
+        const struct spread *s = &w->spread[0];
+        assert_int_equal(s->max_skew, 1);
+        assert_string_equal(s->topology_key, "zone");
+        assert_string_equal(s->unsatisfiable, "DoNotSchedule");
+        assert_true(s->has_min_domains);
+        assert_int_equal(s->min_domains, 3);
+        assert_string_equal(s->affinity_policy, "Honor");
+        assert_string_equal(s->taints_policy, "Ignore");
+        assert_string_equal(kvs_get(&s->selector.match_labels, "app"), "web");
+        assert_string_equal(s->match_keys.v[0], "version");
+        assert_false(w->spread[1].has_min_domains);
+        assert_false(w->spread[1].has_selector);
+        assert_string_equal(w->spread[1].affinity_policy, "");
+        wishes_free(w);
+        wishes_free(NULL);
+}
+
+static void bad_wishes(void **state)
+{
+        static const struct {
+                const char *spec, *message;
+        } ROWS[] = {
+                {"{'affinity': {'podAffinity': []}}", "spec.affinity.podAffinity: not an object"},
+                {"{'affinity': {'podAntiAffinity': {'" PREFERRED "': [{'weight': '1'}]}}}",
+                 "spec.affinity.podAntiAffinity." PREFERRED "[0].weight: not an integer"},
+                {"{'affinity': {'podAffinity': {'" PREFERRED "': [{'podAffinityTerm': 1}]}}}",
+                 "spec.affinity.podAffinity." PREFERRED "[0].podAffinityTerm: not an object"},
+                {"{'affinity': {'nodeAffinity': {'" PREFERRED "': [7]}}}",
+                 "spec.affinity.nodeAffinity." PREFERRED "[0]: not an object"},
+                {"{'topologySpreadConstraints': [{'minDomains': true}]}",
+                 "spec.topologySpreadConstraints[0].minDomains: not an integer"},
+                {"{'topologySpreadConstraints': [{'matchLabelKeys': [1]}]}",
+                 "spec.topologySpreadConstraints[0].matchLabelKeys[0]: not a string"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < countof(ROWS); i++) {
+                autobuf struct buf b = buf_new(TEXT_MAX);
+                struct wishes *w = NULL;
+                struct err e = {0};
+
+                buf_addf(&b, "{'spec': %s}", ROWS[i].spec);
+                autojson struct json *j = json_of(buf_str(&b));
+                assert_int_equal(wishes_decode(j, &w, &e), -EINVAL);
+                assert_string_equal(e.msg, ROWS[i].message);
+                assert_null(w);
+        }
 }
 
 /* What is copied to pods is all that was written, whatever of it is understood. */
@@ -263,12 +332,31 @@ static void bulk_is_left_out(void **state)
 typedef int (*decoder)(const struct json *j, void **out, struct err *e);
 typedef void (*releaser)(void *object);
 
+/* Both decoders of a VM: together they read all of its spec. */
+static int vm_and_wishes(const struct json *j, void **out, struct err *e)
+{
+        struct wishes *w;
+        struct vm *vm;
+        int rc = vm_decode(j, &vm, e);
+
+        if (rc < 0)
+                return rc;
+        rc = wishes_decode(j, &w, e);
+        if (rc < 0) {
+                vm_free(vm);
+                return rc;
+        }
+        wishes_free(w);
+        *out = vm;
+        return 0;
+}
+
 static const struct kind {
         const char *file;
         decoder decode;
         releaser release;
 } KINDS[] = {
-        {"vm.json", vm_decode_any, vm_free},
+        {"vm.json", vm_and_wishes, vm_free},
         {"host.json", host_decode_any, host_free},
         {"migration.json", migration_decode_any, migration_free},
         {"node.json", node_decode_any, node_free},
@@ -340,11 +428,10 @@ static void long_paths_are_cut(void **state)
         assert_non_null(strstr(e.msg, "kk: not a string"));
 }
 
-/* Parts that are kept as text or not at all may hold anything. */
+/* Parts that are not kept may hold anything. */
 static bool unread(const char *path)
 {
-        return strstr(path, "preferredDuring") || strstr(path, "topologySpreadConstraints[") ||
-               strcmp(path, "apiVersion") == 0 || strcmp(path, "kind") == 0 ||
+        return strcmp(path, "apiVersion") == 0 || strcmp(path, "kind") == 0 ||
                strstr(path, ".ignored");
 }
 
@@ -659,6 +746,8 @@ int main(void)
                 cmocka_unit_test(vm_meta_and_shape),
                 cmocka_unit_test(vm_devices),
                 cmocka_unit_test(vm_placement),
+                cmocka_unit_test(vm_wishes),
+                cmocka_unit_test(bad_wishes),
                 cmocka_unit_test(vm_placement_texts),
                 cmocka_unit_test(vm_defaults),
                 cmocka_unit_test(vm_required_or_not),

@@ -439,7 +439,9 @@ static void warnings(void **state)
         assert_true(o.allowed);
         w = json_get(o.response, "warnings");
         assert_int_equal(json_count(w), 2);
-        assert_non_null(strstr(json_string(json_first(w)), "spec.cpu, spec.memory"));
+        assert_string_equal(json_string(json_first(w)),
+                            "spec.memory.guest: 2048 MiB from the next restart of the guest on "
+                            "(spec.restartedAt)");
         outcome_free(&o);
 }
 

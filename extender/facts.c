@@ -5,20 +5,6 @@
 #define FACTS_MAX ((size_t)1 << 20)
 #define FACTS_FEW 400 /* an arena's first block holds that much */
 
-bool domain_takes_room(enum domain_state s)
-{
-        switch (s) {
-        case DOMAIN_RUNNING:
-        case DOMAIN_PAUSED:
-        case DOMAIN_INCOMING:
-        case DOMAIN_RECEIVED:
-        case DOMAIN_UNKNOWN:
-                return true;
-        default:
-                return false;
-        }
-}
-
 static bool copy_mounts(struct arena *a, const struct host *from, struct host *to)
 {
         struct host_mount *m = arena_array(a, from->nmounts, sizeof(*m));

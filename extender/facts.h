@@ -28,7 +28,4 @@ struct vm_facts {
 struct vm_facts *vm_facts_new(const struct vm *vm);
 void vm_facts_free(struct vm_facts *f);
 
-/* The domain has a process and memory: what it takes is in the host's `used`. */
-bool domain_takes_room(enum domain_state s);
-
 #endif

@@ -15,7 +15,7 @@ void domain_meta_of(const struct vm *vm, struct domain_meta *out)
         *out = (struct domain_meta){.epoch = vm->status.owner.epoch};
         snprintf(out->ns, sizeof(out->ns), "%s", vm->meta.ns);
         snprintf(out->name, sizeof(out->name), "%s", vm->meta.name);
-        snprintf(out->restarted_at, sizeof(out->restarted_at), "%s", vm->spec.restarted_at);
+        snprintf(out->restarted_at, sizeof(out->restarted_at), "%s", vm_start_restarted_at(vm));
         for (char *p = out->restarted_at; *p; p++)
                 if ((unsigned char)*p < 0x20)
                         *p = '?';

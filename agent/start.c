@@ -6,17 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-/*
- * A guest that crashed starts again as it was; one that a person restarts, or that starts for the
- * first time, gets what the spec says.
- */
-static const struct vm_shape *shape_of(const struct vm *vm)
-{
-        bool restart = strcmp(vm->spec.restarted_at, vm->status.restarted_at) != 0;
-
-        return vm->status.has_running && !restart ? &vm->status.running : &vm->spec.shape;
-}
-
 /* Made anew by each start: whatever an older one left behind is overwritten. */
 static int define(struct agent *a, virConnectPtr c, const struct vm *vm,
                   const struct vm_files *files, struct err *e)
@@ -26,7 +15,7 @@ static int define(struct agent *a, virConnectPtr c, const struct vm *vm,
                 .config = &a->config,
                 .virt_type = a->virt_type == VIRT_KVM ? "kvm" : "qemu",
                 .vm = vm,
-                .shape = shape_of(vm),
+                .shape = vm_start_shape(vm),
                 .disks = files->disks,
                 .seed = files->seed,
         };

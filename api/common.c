@@ -37,6 +37,13 @@ static void condition_list(struct dec *d, const struct at *arr, struct condition
         }
 }
 
+struct refusals dec_refusals(struct dec *d, const struct at *up, const char *key)
+{
+        struct at at = dec_object(d, up, key);
+
+        return (struct refusals){dec_int(d, &at, "count", 0), dec_time(d, &at, "lastAt")};
+}
+
 void dec_conditions(struct dec *d, const struct at *up, const char *key, struct conditions *out)
 {
         struct at arr = dec_array(d, up, key);

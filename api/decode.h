@@ -42,6 +42,7 @@ struct kvs dec_kvs(struct dec *d, const struct at *up, const char *key);
 /* The member as text, "" when absent. */
 const char *dec_text(struct dec *d, const struct at *up, const char *key);
 void dec_meta(struct dec *d, const struct at *object, struct meta *out);
+struct refusals dec_refusals(struct dec *d, const struct at *up, const char *key);
 void dec_conditions(struct dec *d, const struct at *up, const char *key, struct conditions *out);
 /* at is the NodeSelectorTerm, or the NodeSelector, itself. */
 void dec_selector_term(struct dec *d, const struct at *at, struct selector_term *out);

@@ -91,6 +91,16 @@ void enc_conditions(struct enc *e, struct json *in, const char *key, const struc
                 add_condition(e, arr, &c->v[i]);
 }
 
+void enc_refusals(struct enc *e, struct json *in, const char *key, const struct refusals *r)
+{
+        struct json *o = enc_object(e, in, key);
+
+        if (!r->count)
+                return;
+        enc_int(e, o, "count", r->count);
+        enc_time(e, o, "lastAt", r->last_us);
+}
+
 struct json *conditions_encode(const struct conditions *c)
 {
         struct enc e = {.root = json_new_array()};

@@ -24,6 +24,8 @@ void enc_bool(struct enc *e, struct json *in, const char *key, bool value);
 /* Left out when 0. */
 void enc_time(struct enc *e, struct json *in, const char *key, int64_t us);
 void enc_strs(struct enc *e, struct json *in, const char *key, const struct strs *values);
+/* An object that is empty when there were none. */
+void enc_refusals(struct enc *e, struct json *in, const char *key, const struct refusals *r);
 void enc_conditions(struct enc *e, struct json *in, const char *key, const struct conditions *c);
 
 #endif

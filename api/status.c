@@ -4,17 +4,31 @@
  */
 #include "api/encode.h"
 
+static void encode_shape(struct enc *e, struct json *to, const struct vm_shape *shape)
+{
+        enc_int(e, to, "cores", shape->cores);
+        enc_str(e, to, "cpuModel", shape->cpu_model);
+        enc_int(e, to, "memory", shape->memory);
+        enc_str(e, to, "hugePages", shape->huge_pages);
+}
+
 static void encode_running(struct enc *e, const struct vm *vm)
 {
         struct json *running = enc_object(e, e->root, "running");
-        const struct vm_shape *shape = &vm->status.running;
 
-        if (!vm->status.has_running)
+        if (vm->status.has_running)
+                encode_shape(e, running, &vm->status.running);
+}
+
+static void encode_granted(struct enc *e, const struct vm_grant *g)
+{
+        struct json *granted = enc_object(e, e->root, "granted");
+
+        if (!g->epoch)
                 return;
-        enc_int(e, running, "cores", shape->cores);
-        enc_str(e, running, "cpuModel", shape->cpu_model);
-        enc_int(e, running, "memory", shape->memory);
-        enc_str(e, running, "hugePages", shape->huge_pages);
+        enc_int(e, granted, "epoch", g->epoch);
+        enc_str(e, granted, "restartedAt", g->restarted_at);
+        encode_shape(e, granted, &g->shape);
 }
 
 struct json *vm_status_encode(const struct vm *vm)
@@ -30,6 +44,8 @@ struct json *vm_status_encode(const struct vm *vm)
         enc_strs(&e, e.root, "addresses", &vm->status.addresses);
         encode_running(&e, vm);
         enc_str(&e, e.root, "restartedAt", vm->status.restarted_at);
+        encode_granted(&e, &vm->status.granted);
+        enc_refusals(&e, e.root, "refused", &vm->status.refused);
         enc_conditions(&e, e.root, "conditions", &vm->status.conditions);
         struct json *migration = enc_object(&e, e.root, "migration");
         enc_str(&e, migration, "name", vm->status.migration.name);
@@ -52,6 +68,7 @@ struct json *migration_status_encode(const struct migration *m)
         enc_str(&e, e.root, "placement", m->status.placement);
         enc_str(&e, e.root, "pod", m->status.pod);
         enc_int(&e, e.root, "queuePosition", m->status.queue_position);
+        enc_refusals(&e, e.root, "refused", &m->status.refused);
         if (m->status.cordoned)
                 enc_bool(&e, e.root, "cordoned", true);
         struct json *verdicts = enc_array(&e, e.root, "verdicts");

@@ -134,11 +134,22 @@ static void decode_spec(struct dec *d, const struct at *root, struct vm *vm)
         vm->spec.eviction = eviction_parse(vm->spec.eviction_text);
 }
 
+static struct vm_shape decode_shape(struct dec *d, const struct at *at)
+{
+        return (struct vm_shape){
+                .cores = dec_int(d, at, "cores", 0),
+                .cpu_model = dec_str(d, at, "cpuModel", ""),
+                .memory = dec_int(d, at, "memory", 0),
+                .huge_pages = dec_str(d, at, "hugePages", ""),
+        };
+}
+
 static void decode_status(struct dec *d, const struct at *root, struct vm *vm)
 {
         struct at status = dec_object(d, root, "status");
         struct at owner = dec_object(d, &status, "owner");
         struct at running = dec_object(d, &status, "running");
+        struct at granted = dec_object(d, &status, "granted");
         struct at migration = dec_object(d, &status, "migration");
 
         vm->status.phase = vm_phase_parse(dec_str(d, &status, "phase", ""));
@@ -148,11 +159,12 @@ static void decode_status(struct dec *d, const struct at *root, struct vm *vm)
         vm->status.pod_name = dec_str(d, &status, "podName", "");
         vm->status.addresses = dec_strs(d, &status, "addresses");
         vm->status.has_running = json_first(running.j);
-        vm->status.running.cores = dec_int(d, &running, "cores", 0);
-        vm->status.running.cpu_model = dec_str(d, &running, "cpuModel", "");
-        vm->status.running.memory = dec_int(d, &running, "memory", 0);
-        vm->status.running.huge_pages = dec_str(d, &running, "hugePages", "");
+        vm->status.running = decode_shape(d, &running);
         vm->status.restarted_at = dec_str(d, &status, "restartedAt", "");
+        vm->status.granted.epoch = dec_int(d, &granted, "epoch", 0);
+        vm->status.granted.restarted_at = dec_str(d, &granted, "restartedAt", "");
+        vm->status.granted.shape = decode_shape(d, &granted);
+        vm->status.refused = dec_refusals(d, &status, "refused");
         dec_conditions(d, &status, "conditions", &vm->status.conditions);
         vm->status.migration.name = dec_str(d, &migration, "name", "");
         vm->status.migration.phase = dec_str(d, &migration, "phase", "");

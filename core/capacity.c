@@ -68,16 +68,21 @@ static void add_once(struct strs *s, const char *value)
                 s->v[s->n++] = value;
 }
 
-int capacity_demand_of(struct arena *a, const struct vm *vm, bool running,
-                       struct capacity_demand *out)
+struct capacity_demand capacity_shape_demand(const struct vm_shape *shape)
 {
-        const struct vm_shape *shape = running ? &vm->status.running : &vm->spec.shape;
-        struct capacity_demand d = {
+        return (struct capacity_demand){
                 .cores = shape->cores,
                 .memory = shape->memory,
                 .huge = huge_of(shape->huge_pages),
                 .cpu_model = shape->cpu_model,
         };
+}
+
+int capacity_demand_of(struct arena *a, const struct vm *vm, bool running,
+                       struct capacity_demand *out)
+{
+        struct capacity_demand d =
+                capacity_shape_demand(running ? &vm->status.running : &vm->spec.shape);
 
         d.pools.v = arena_array(a, vm->spec.ndisks, sizeof(*d.pools.v));
         d.bridges.v = arena_array(a, vm->spec.nnetworks, sizeof(*d.bridges.v));

@@ -36,6 +36,8 @@ struct capacity_demand {
         struct strs pools;     /* each once, in the order of the disks */
         struct strs bridges;   /* each once */
 };
+/* Of CPUs, memory and CPU model alone. */
+struct capacity_demand capacity_shape_demand(const struct vm_shape *shape);
 /*
  * running: the shape the guest runs with, as for a migration's target, else that of the spec.
  * Borrows from vm; arrays come from a. 0 or -ENOMEM.

@@ -33,6 +33,20 @@ enum domain_state domain_state_parse(const char *s)
         return name_index(DOMAINS, countof(DOMAINS), s, DOMAIN_UNKNOWN);
 }
 
+bool domain_takes_room(enum domain_state s)
+{
+        switch (s) {
+        case DOMAIN_RUNNING:
+        case DOMAIN_PAUSED:
+        case DOMAIN_INCOMING:
+        case DOMAIN_RECEIVED:
+        case DOMAIN_UNKNOWN:
+                return true;
+        default:
+                return false;
+        }
+}
+
 const struct host_mount *host_mount_of(const struct host *h, const char *pool)
 {
         for (size_t i = 0; i < h->nmounts; i++)

@@ -31,6 +31,9 @@ enum domain_state {
 };
 const char *domain_state_name(enum domain_state s);  /* "Running" ... */
 enum domain_state domain_state_parse(const char *s); /* DOMAIN_UNKNOWN for other words */
+/* The domain has a process and memory, as far as is known: what it takes is in the host's `used`.
+ */
+bool domain_takes_room(enum domain_state s);
 
 struct host_domain {
         const char *uid, *ns, *name; /* of the VM */

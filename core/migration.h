@@ -86,8 +86,9 @@ struct migration {
                 int64_t epoch; /* the owner's epoch when it began; the target will run at epoch + 1
                                 */
                 const char *vm_uid;
-                const char *placement; /* hash of the placement it was made for */
-                const char *pod;       /* target pod */
+                const char *placement;   /* hash of the placement it was made for */
+                const char *pod;         /* target pod */
+                struct refusals refused; /* while it seeks its target */
                 int64_t queue_position;
                 bool cordoned; /* the source was unschedulable when it began */
                 struct verdict *verdicts;

@@ -154,7 +154,7 @@ static void init(struct move *mv)
         mv->m->status.epoch = vm->status.owner.epoch;
         mv->m->status.vm_uid = vm->meta.uid;
         mv->m->status.placement = plan_text(mv->p, "%s", hash);
-        mv->m->status.pod = plan_text(mv->p, DROVER_MOVE_POD_PREFIX "%s", mv->m->meta.name);
+        move_name_pod(mv);
         source = plan_node(mv->p, vm->status.owner.node);
         mv->m->status.cordoned = source && source->node && source->node->unschedulable;
         mv->m->status.handover =
@@ -189,6 +189,8 @@ static const char *unwanted(struct move *mv)
                 return NULL;
         if (!plan_misplaced(mv->p))
                 return "cancelled: the placement is satisfied where the VM is";
+        if (plan_stays(mv->p, NULL))
+                return "cancelled: the VM is to stay where it is";
         placement_hash(p->vm, hash);
         if (!strcmp(hash, mv->m->status.placement))
                 return NULL;
@@ -235,6 +237,7 @@ static void confirm(struct move *mv)
                 return;
         next->owner = (struct vm_owner){mv->m->status.target, mv->m->status.epoch + 1};
         next->pod_name = mv->m->status.pod;
+        next->granted.epoch = 0; /* was the old owner's */
 }
 
 /* one_handle(), seeing the new owner, has planned the old pod's end. */

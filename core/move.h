@@ -21,6 +21,8 @@ void move_give_up(struct move *mv, enum mig_phase end, const char *message);
 
 /* core/target.c: before the copy, a target is found and checked. */
 void move_proceed(struct move *mv);
+/* The target's pod: the migration's name, and how many targets had no room after all. */
+void move_name_pod(struct move *mv);
 
 /* core/outlook.c */
 enum rcv_action move_decide(const struct move *mv);

@@ -77,18 +77,13 @@ size_t ownership_rules(void)
         return countof(RULES);
 }
 
-/*
- * Whether the domain was started for this restartedAt. What a domain's metadata cannot carry
- * (beyond OWN_RESTARTED_MAX bytes, control characters) does not count, so that no value restarts
- * for ever.
- */
-static bool same_restart(const char *spec, const char *domain)
+bool ownership_same_restart(const char *wanted, const char *domain)
 {
         for (size_t i = 0; i < OWN_RESTARTED_MAX; i++) {
-                bool control = (unsigned char)spec[i] < 0x20;
-                if (spec[i] && control ? domain[i] != '?' : spec[i] != domain[i])
+                bool control = (unsigned char)wanted[i] < 0x20;
+                if (wanted[i] && control ? domain[i] != '?' : wanted[i] != domain[i])
                         return false;
-                if (!spec[i])
+                if (!wanted[i])
                         return true;
         }
         return true;
@@ -98,7 +93,9 @@ static enum own_want want_of(const struct vm *vm, bool has_domain, const char *r
 {
         if (vm->meta.deleting || vm->spec.run == RUN_HALTED)
                 return OWN_HALT;
-        if (has_domain && !same_restart(vm->spec.restarted_at, restarted_at))
+        const struct vm_grant *g = vm_granted(vm);
+
+        if (has_domain && g && !ownership_same_restart(g->restarted_at, restarted_at))
                 return OWN_RESTART;
         return vm->spec.run == RUN_RERUN_ON_FAILURE ? OWN_RERUN : OWN_RUN;
 }

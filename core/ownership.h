@@ -43,7 +43,7 @@ enum own_domain {
 enum own_want {
         OWN_RUN,     /* runStrategy Always */
         OWN_RERUN,   /* RerunOnFailure */
-        OWN_RESTART, /* either, and a restart is due */
+        OWN_RESTART, /* either, and a restart is due and granted */
         OWN_HALT,    /* Halted, or the VM is being deleted */
         OWN_WANTS
 };
@@ -52,7 +52,7 @@ enum own_action {
         OWN_START,    /* define anew and start */
         OWN_RESUME,   /* first resume after an incoming migration */
         OWN_STOP,     /* ask the guest, then insist */
-        OWN_REBOOT,   /* stop, then start with the spec's shape */
+        OWN_REBOOT,   /* stop, then start with the shape granted */
         OWN_DESTROY,  /* stale: at once, with its definition */
         OWN_UNDEFINE, /* remove the definition of an inactive domain */
         OWN_LEAVE,    /* not ours to decide, look again later */
@@ -73,6 +73,12 @@ struct ownership {
 /* The action, and in *rule (may be NULL) the index of the rule that gave it. */
 enum own_action ownership_decide(const struct ownership *o, size_t *rule);
 size_t ownership_rules(void);
+
+/*
+ * Whether a domain was started for this restartedAt. What a domain's metadata cannot carry (beyond
+ * OWN_RESTARTED_MAX bytes, control characters) does not count, so that no value restarts for ever.
+ */
+bool ownership_same_restart(const char *wanted, const char *domain);
 
 /*
  * What a VM (NULL: gone, or another uid) means for a domain of the given uid and epoch on node.

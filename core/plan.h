@@ -35,13 +35,36 @@ bool plan_held(const struct meta *m);
 bool plan_wants_run(const struct vm *vm);
 /* The node of the owner no longer suits the VM: the sentence, else NULL. */
 const char *plan_misplaced(struct plan *p);
+/*
+ * Why a guest that is misplaced is left where it is all the same, with a word for the condition in
+ * *reason (may be NULL); NULL when it is to be moved.
+ */
+const char *plan_stays(struct plan *p, const char **reason);
+void plan_phase(struct plan *p, enum vm_phase phase, const char *reason);
 
 /* core/move.c: advances the unfinished migration m. */
 void plan_move(struct plan *p, const struct migration *m);
 /* Begins a migration when one is due. */
 void plan_begin_move(struct plan *p, const char *why);
 
-/* core/life.c: start, adoption, stop; conditions. */
+/* core/life.c: stop, fencing, phase; what there is to do about the VM but for its moves. */
 void plan_life(struct plan *p, const struct migration *m);
+/* core/start.c: nobody owns the VM and it should run. */
+void plan_start(struct plan *p);
+/* core/handles.c: the owner's guest has one handle; m is the migration under way or NULL. */
+void plan_handles(struct plan *p, const struct migration *m);
+/* Deletes the VM's pods but that of this name. */
+void plan_delete_pods(struct plan *p, const char *keep);
+void plan_clear_running(struct plan *p);
+/* core/state.c: the conditions of a VM that has an owner, whose agent says d of its guest. */
+void plan_conditions(struct plan *p, const struct rec_node *owner, const struct host_domain *d);
+/*
+ * core/restart.c: grants the restart that the spec asks for, when the owner has the room; and notes
+ * that a granted one was carried out, by what the agent says of the guest.
+ */
+void plan_restart(struct plan *p, const struct rec_node *owner);
+void plan_restarted(struct plan *p, const struct host_domain *d);
+/* Why the restart that the spec asks for is not granted, NULL when it is, or none is due. */
+const char *plan_restart_waits(struct plan *p, const struct rec_node *owner);
 
 #endif

@@ -1,6 +1,7 @@
 #include "core/preflight.h"
 
 #include "core/placement.h"
+#include "core/room.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,23 +132,17 @@ static bool pool_shared(struct check *c)
 
 static bool disks_in_pools(struct check *c)
 {
-        for (size_t i = 0; i < c->vm->spec.ndisks; i++)
-                if (c->vm->spec.disks[i].kind == DISK_PVC)
-                        return refuse(
-                                c, "disk %s is a PersistentVolumeClaim, which cannot be moved yet",
-                                c->vm->spec.disks[i].name);
-        return true;
+        const struct vm_disk *local = vm_local_disk(c->vm);
+
+        return !local || refuse(c, "disk %s is a PersistentVolumeClaim, which cannot be moved yet",
+                                local->name);
 }
 
-static bool memory(struct check *c)
+static bool room(struct check *c)
 {
-        const struct host *h = c->target->host;
-        int64_t free = h->capacity.memory - h->capacity.reserved_memory - h->used.memory;
+        const struct capacity_demand d = capacity_shape_demand(&c->vm->status.running);
 
-        if (*c->vm->status.running.huge_pages || free >= c->vm->status.running.memory)
-                return true;
-        return refuse(c, "%s: %lld MiB of memory free, the guest has %lld MiB", c->target->name,
-                      (long long)(free >> 20), (long long)(c->vm->status.running.memory >> 20));
+        return room_check(c->target, c->vm, &d, c->message) == CAPACITY_FITS;
 }
 
 static bool virt_type(struct check *c)
@@ -216,7 +211,7 @@ static const struct {
         {PREFLIGHT_POOL_UNHEALTHY, pool_healthy, true},
         {PREFLIGHT_POOL_NOT_SHARED, pool_shared, false},
         {PREFLIGHT_LOCAL_DISK, disks_in_pools, false},
-        {PREFLIGHT_MEMORY, memory, false},
+        {PREFLIGHT_ROOM, room, false},
         {PREFLIGHT_VIRT_TYPE, virt_type, false},
         {PREFLIGHT_QEMU_OLDER, qemu, false},
         {PREFLIGHT_NAMES_SLOW, names, false},
@@ -224,6 +219,7 @@ static const struct {
         {PREFLIGHT_PLACEMENT, placement, false},
 };
 _Static_assert(PLACEMENT_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "one buffer for both");
+_Static_assert(CAPACITY_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for these");
 _Static_assert(countof(rules) == PREFLIGHT_RULES - 1, "a row for each rule");
 
 enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source,

@@ -22,7 +22,7 @@ enum preflight_rule {
         PREFLIGHT_POOL_UNHEALTHY,
         PREFLIGHT_POOL_NOT_SHARED, /* the two nodes do not see the same directory */
         PREFLIGHT_LOCAL_DISK,      /* a disk that is in no pool */
-        PREFLIGHT_MEMORY,
+        PREFLIGHT_ROOM,      /* the target has not enough CPUs, memory, huge pages or slots free */
         PREFLIGHT_VIRT_TYPE, /* kvm and emulation do not mix */
         PREFLIGHT_QEMU_OLDER,
         PREFLIGHT_NAMES_SLOW,

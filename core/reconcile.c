@@ -127,6 +127,36 @@ const char *plan_misplaced(struct plan *p)
         return plan_text(p, "%s", message);
 }
 
+const char *plan_stays(struct plan *p, const char **reason)
+{
+        const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
+        const struct vm_disk *local = vm_local_disk(p->vm);
+        char message[PLACEMENT_MESSAGE_MAX];
+        enum placement_rule rule;
+
+        if (!owner || !owner->node)
+                return NULL;
+        rule = placement_check(p->vm, owner->node, true, message);
+        if (rule == PLACE_OK)
+                return NULL;
+        if (local) {
+                if (reason)
+                        *reason = "NotLiveMigratable";
+                return plan_text(p,
+                                 "%s; the VM stays there, for disk %s is a PersistentVolumeClaim: "
+                                 "halt it to have it start elsewhere",
+                                 message, local->name);
+        }
+        if (rule != PLACE_NO_EXECUTE || p->vm->spec.eviction != EVICTION_NONE)
+                return NULL;
+        if (reason)
+                *reason = "EvictionStrategyNone";
+        return plan_text(p,
+                         "%s; the VM stays there, for its evictionStrategy is None: halt it or "
+                         "move it yourself",
+                         message);
+}
+
 /* The one unfinished migration; of several, which only users can make, the one furthest on. */
 static const struct migration *current(const struct rec_input *in)
 {

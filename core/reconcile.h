@@ -9,7 +9,8 @@
  *     confirmed (the source is proven dead and the target runs), or is cleared only when the
  *     owner's agent has said, for this very epoch, that the domain is gone;
  *   - the pod on the owner's node is never deleted while the guest is there;
- *   - the old pod is deleted last, after the owner has changed;
+ *   - the old pod is deleted last, after the owner has changed and the new one is Ready;
+ *   - a node becomes owner or target only when it has the room (core/room.h);
  *   - the journal of a move outlives the move: a finalizer holds it from before its first word to
  *     its last, and deleting it is a wish to cancel.
  */
@@ -17,7 +18,7 @@
 #define DROVER_CORE_RECONCILE_H
 
 #include "base/arena.h"
-#include "core/host.h"
+#include "core/capacity.h"
 #include "core/migration.h"
 #include "core/node.h"
 #include "core/permits.h"
@@ -28,6 +29,9 @@ struct rec_node {
         const struct node *node; /* NULL: no such Node */
         const struct host *host; /* NULL: no agent has reported */
         bool alive;              /* the agent's heartbeat is fresh by our own clock */
+        /* to other VMs that it owns or is the target of, whose guests host does not show yet */
+        struct capacity_load promised;
+        uint64_t seen; /* which state of the node this was, for who carries the plan out */
 };
 
 /*
@@ -61,8 +65,8 @@ enum rec_kind {
         REC_DELETE_MIGRATION, /* name */
         REC_HOLD_MIGRATION,   /* name: adds the finalizer */
         REC_FREE_MIGRATION,   /* name: takes it away */
-        REC_SET_MIGRATION,    /* migration: its status, compare-and-swap */
-        REC_SET_VM,           /* vm: its status, compare-and-swap */
+        REC_SET_MIGRATION,    /* migration: its status, compare-and-swap; may name a target */
+        REC_SET_VM,           /* vm: its status, compare-and-swap; may name an owner */
 };
 
 struct rec_action {
@@ -86,6 +90,9 @@ struct rec_output {
 /* Fills *out; strings and copies live in a. 0, -ENOMEM, or -E2BIG when an action did not fit. */
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out);
 
+#define REC_SILENT_MS       15000 /* a heartbeat that has not changed for so long counts for nothing */
+#define REC_READY_WAIT_S    30    /* the old handle's wait for the new one to be Ready */
+#define REC_ROOM_AGAIN_MS   10000 /* between looks whether a host has room for a larger guest now */
 #define REC_BACKOFF_MIN_S   10
 #define REC_BACKOFF_MAX_S   300
 #define REC_MIGRATIONS_KEPT 5

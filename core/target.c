@@ -3,6 +3,7 @@
 
 #include "core/placement.h"
 #include "core/preflight.h"
+#include "core/room.h"
 
 #include <errno.h>
 #include <string.h>
@@ -126,6 +127,59 @@ static bool outdated(struct move *mv, const struct pod *pod)
         return !n || !n->node || placement_check(mv->p->vm, n->node, true, message) != PLACE_OK;
 }
 
+void move_name_pod(struct move *mv)
+{
+        const char *name = mv->m->meta.name;
+        int64_t n = mv->m->status.refused.count;
+
+        mv->m->status.pod =
+                n ? plan_text(mv->p, DROVER_MOVE_POD_PREFIX "%s-t%lld", name, (long long)n)
+                  : plan_text(mv->p, DROVER_MOVE_POD_PREFIX "%s", name);
+}
+
+static void unschedulable(struct move *mv, const char *reason)
+{
+        if (*mv->m->status.message)
+                plan_condition(mv->p, "PlacementSatisfied", false, reason, mv->m->status.message);
+}
+
+/* No pod stands for the target: one is made, after a refusal a little later. */
+static void ask_for_target(struct move *mv)
+{
+        const struct refusals *r = &mv->m->status.refused;
+        int64_t wait_us = room_wait_us(r, mv->p->in->now_us);
+
+        if (wait_us <= 0) {
+                create_target(mv);
+                return;
+        }
+        unschedulable(mv, "NoRoom");
+        plan_again(mv->p, wait_us / 1000 + 1);
+}
+
+/*
+ * The node that the scheduler has chosen has no room any more: another guest was faster. The
+ * scheduler is asked anew, with a pod of another name, so that it need not wait for this one's end.
+ */
+static bool has_no_room(struct move *mv, const struct pod *pod)
+{
+        const struct capacity_demand d = capacity_shape_demand(&mv->p->vm->status.running);
+        const struct rec_node *n = plan_node(mv->p, pod->node);
+        char message[CAPACITY_MESSAGE_MAX];
+        struct verdict v;
+
+        if (!n || !room_is_short(room_check(n, mv->p->vm, &d, message)))
+                return false;
+        v = (struct verdict){n->name, PREFLIGHT_ROOM, plan_text(mv->p, "%s", message)};
+        put_verdict(mv, &v);
+        move_say(mv, v.message);
+        plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why = v.message;
+        room_refused(&mv->m->status.refused, mv->p->in->now_us);
+        move_name_pod(mv);
+        ask_for_target(mv);
+        return true;
+}
+
 static void seek_target(struct move *mv)
 {
         const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
@@ -135,7 +189,7 @@ static void seek_target(struct move *mv)
         placement_hash(mv->p->vm, hash);
         mv->m->status.placement = plan_text(mv->p, "%s", hash);
         if (!pod) {
-                create_target(mv);
+                ask_for_target(mv);
                 return;
         }
         if (!pod_alive(pod)) {
@@ -155,11 +209,11 @@ static void seek_target(struct move *mv)
                         judge_candidates(mv);
                         move_say(mv, no_node(mv, c->message));
                 }
-                if (*mv->m->status.message)
-                        plan_condition(mv->p, "PlacementSatisfied", false, "Unschedulable",
-                                       mv->m->status.message);
+                unschedulable(mv, "Unschedulable");
                 return;
         }
+        if (has_no_room(mv, pod))
+                return;
         mv->m->status.target = pod->node;
         mv->m->status.queue_position = 0;
         move_go(mv, MIG_SCHEDULED);

@@ -63,6 +63,12 @@ struct meta {
         struct strs finalizers;
 };
 
+/* Nodes that the scheduler chose and that had no room after all: how often in a row, and when last.
+ */
+struct refusals {
+        int64_t count, last_us;
+};
+
 /* metav1.Condition and the like. */
 struct condition {
         const char *type, *status, *reason, *message;

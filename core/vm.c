@@ -74,6 +74,45 @@ enum vm_phase vm_phase_parse(const char *s)
         return *s ? name_index(PHASES, countof(PHASES), s, VM_UNKNOWN) : VM_PENDING;
 }
 
+bool vm_same_shape(const struct vm_shape *x, const struct vm_shape *y)
+{
+        return x->cores == y->cores && x->memory == y->memory &&
+               !strcmp(x->cpu_model, y->cpu_model) && !strcmp(x->huge_pages, y->huge_pages);
+}
+
+const struct vm_grant *vm_granted(const struct vm *vm)
+{
+        const struct vm_grant *g = &vm->status.granted;
+
+        return g->epoch && g->epoch == vm->status.owner.epoch ? g : NULL;
+}
+
+const struct vm_shape *vm_start_shape(const struct vm *vm)
+{
+        const struct vm_grant *g = vm_granted(vm);
+
+        if (g)
+                return &g->shape;
+        return vm->status.has_running ? &vm->status.running : &vm->spec.shape;
+}
+
+const char *vm_start_restarted_at(const struct vm *vm)
+{
+        const struct vm_grant *g = vm_granted(vm);
+
+        if (g)
+                return g->restarted_at;
+        return vm->status.has_running ? vm->status.restarted_at : vm->spec.restarted_at;
+}
+
+const struct vm_disk *vm_local_disk(const struct vm *vm)
+{
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                if (vm->spec.disks[i].kind == DISK_PVC)
+                        return &vm->spec.disks[i];
+        return NULL;
+}
+
 const char *meta_key(struct arena *a, const struct meta *m)
 {
         return arena_printf(a, "%s%s%s", m->ns, *m->ns ? "/" : "", m->name);

@@ -57,12 +57,23 @@ struct placement {
         const char *priority_class;
 };
 
-/* What a running domain was started with; migrations use it, never the spec. */
+/* What a domain is started with; migrations use that of the running one, never the spec's. */
 struct vm_shape {
         int64_t cores;
         const char *cpu_model; /* "": the default model of the cluster */
         int64_t memory;
         const char *huge_pages; /* "", "2Mi", "1Gi" */
+};
+
+/*
+ * A restart that the owner's agent is to carry out, and the shape that it brings: the migrator has
+ * kept room for it. Once given it stays as it is until it is carried out, whatever becomes of the
+ * spec: the agent may be at it.
+ */
+struct vm_grant {
+        int64_t epoch;            /* of the owner; 0: there is none */
+        const char *restarted_at; /* the spec.restartedAt that it answers */
+        struct vm_shape shape;
 };
 
 struct vm_migration_policy {
@@ -101,6 +112,8 @@ struct vm_status {
         bool has_running;
         struct vm_shape running;
         const char *restarted_at; /* the spec.restartedAt that was carried out */
+        struct vm_grant granted;
+        struct refusals refused; /* while nobody owns it */
         struct conditions conditions;
         struct {
                 const char *name; /* "" when none is under way */
@@ -132,6 +145,17 @@ struct vm {
         } spec;
         struct vm_status status;
 };
+
+bool vm_same_shape(const struct vm_shape *x, const struct vm_shape *y);
+/* The grant that the owner has not carried out yet; NULL when there is none. */
+const struct vm_grant *vm_granted(const struct vm *vm);
+/* The shape that the owner's next start of the guest has, and the restartedAt that it carries out.
+ */
+const struct vm_shape *vm_start_shape(const struct vm *vm);
+const char *vm_start_restarted_at(const struct vm *vm);
+/* The first disk that only one node can reach, which keeps the VM there; NULL when there is none.
+ */
+const struct vm_disk *vm_local_disk(const struct vm *vm);
 
 /* "namespace/name", or "name" of a cluster-scoped object, in the arena; NULL when out of memory. */
 const char *meta_key(struct arena *a, const struct meta *m);

@@ -50,20 +50,6 @@ struct uid uid_of(const char *text)
 
 /* --- hosts */
 
-bool domain_takes_room(enum domain_state s)
-{
-        switch (s) {
-        case DOMAIN_RUNNING:
-        case DOMAIN_PAUSED:
-        case DOMAIN_INCOMING:
-        case DOMAIN_RECEIVED:
-        case DOMAIN_UNKNOWN:
-                return true;
-        default:
-                return false;
-        }
-}
-
 static bool take_mounts(struct share *s, const struct host *h, struct host_facts *f)
 {
         for (; f->nmounts < h->nmounts; f->nmounts++) {

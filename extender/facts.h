@@ -64,7 +64,4 @@ void vm_facts_drop(struct share *s, struct vm_facts *f);
 /* Borrows from f. */
 struct capacity_demand vm_facts_demand(const struct vm_facts *f);
 
-/* The domain has a process and memory: what it takes is in the host's `used`. */
-bool domain_takes_room(enum domain_state s);
-
 #endif

@@ -54,12 +54,24 @@ must_check int kube_get(struct kube_client *c, const struct kube_resource *r, co
 must_check int kube_list(struct kube_client *c, const struct kube_resource *r, const char *ns,
                          const char *label_selector, const char *field_selector, struct json **out,
                          struct err *e);
+/*
+ * All pages, as they are at least by now (no cache may answer): each object is handed on as it
+ * arrives, on the client's I/O thread, and kept nowhere. When pages expire it begins anew, so an
+ * object may come twice.
+ */
+must_check int kube_list_each(struct kube_client *c, const struct kube_resource *r, const char *ns,
+                              int (*each)(void *ctx, const struct json *object, struct err *e),
+                              void *ctx, struct err *e);
 must_check int kube_create(struct kube_client *c, const struct kube_resource *r, const char *ns,
                            const struct json *object, struct json **out, struct err *e);
 /* JSON merge patch (RFC 7386). Include metadata.resourceVersion in it for compare-and-swap. */
 must_check int kube_patch(struct kube_client *c, const struct kube_resource *r, const char *ns,
                           const char *name, const char *subresource, const struct json *patch,
                           struct json **out, struct err *e);
+/* Likewise, given up after so many milliseconds: for who may write only for as long. */
+must_check int kube_patch_within(struct kube_client *c, int64_t ms, const struct kube_resource *r,
+                                 const char *ns, const char *name, const char *subresource,
+                                 const struct json *patch, struct json **out, struct err *e);
 /* application/strategic-merge-patch+json, for conditions of built-in types (Node, Pod). */
 must_check int kube_patch_strategic(struct kube_client *c, const struct kube_resource *r,
                                     const char *ns, const char *name, const char *subresource,

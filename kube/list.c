@@ -1,4 +1,4 @@
-/* kube_list: page after page, each object parsed as it arrives. */
+/* Lists: page after page, each object parsed as it arrives. */
 #include "kube/io.h"
 #include "kube/request.h"
 #include "kube/split.h"
@@ -13,25 +13,37 @@
 /* A page while it arrives. */
 struct page {
         struct kube_items split;
-        struct json *items; /* the array of all pages */
+        struct json *items; /* the array of all pages; NULL: each object is handed on */
         size_t bytes;       /* of all pages */
-        char *next;         /* the token of the page after this one, or NULL */
+        int (*each)(void *ctx, const struct json *object, struct err *e);
+        void *ctx;
+        char *next; /* the token of the page after this one, or NULL */
 };
+
+/* Takes item. */
+static int keep(struct page *p, struct json *item, size_t len, struct err *e)
+{
+        p->bytes += len;
+        if (p->bytes <= LIST_MAX)
+                return json_add(p->items, item) ? 0 : err_sys(e, -ENOMEM, "read the list");
+        json_free(item);
+        return err_set(e, -E2BIG, "the list is larger than %zu bytes", LIST_MAX);
+}
 
 static int on_item(void *ctx, const char *text, size_t len, struct err *e)
 {
         struct page *p = ctx;
         struct json *item;
-        int rc;
+        int rc = json_parse(text, len, KUBE_OBJECT_MAX, &item, e);
 
-        p->bytes += len;
-        if (p->bytes > LIST_MAX)
-                return err_set(e, -E2BIG, "the list is larger than %zu bytes", LIST_MAX);
-        rc = json_parse(text, len, KUBE_OBJECT_MAX, &item, e);
         if (rc < 0)
                 return rc == -ENOMEM ? rc
                                      : err_set(e, -EBADMSG, "an object of the list is not JSON");
-        return json_add(p->items, item) ? 0 : err_sys(e, -ENOMEM, "read the list");
+        if (p->items)
+                return keep(p, item, len, e);
+        rc = p->each(p->ctx, item, e);
+        json_free(item);
+        return rc;
 }
 
 static int on_metadata(void *ctx, const char *text, size_t len, struct err *e)
@@ -102,6 +114,27 @@ static int all_pages(struct kube_client *c, const struct kube_resource *r, const
         return rc;
 }
 
+static int wrap(int rc, const struct kube_resource *r, struct err *e)
+{
+        return rc < 0 && e ? err_wrap(e, "list %s", r->plural) : rc;
+}
+
+int kube_list_each(struct kube_client *c, const struct kube_resource *r, const char *ns,
+                   int (*each)(void *ctx, const struct json *object, struct err *e), void *ctx,
+                   struct err *e)
+{
+        const char *const selectors[2] = {NULL, NULL};
+        int rc = -ESTALE;
+
+        for (int i = 0; rc == -ESTALE && i <= RESTARTS; i++) {
+                struct page p = {.each = each, .ctx = ctx};
+
+                rc = all_pages(c, r, ns, selectors, &p, e);
+                free(p.next);
+        }
+        return wrap(rc, r, e);
+}
+
 int kube_list(struct kube_client *c, const struct kube_resource *r, const char *ns,
               const char *label_selector, const char *field_selector, struct json **out,
               struct err *e)
@@ -119,5 +152,5 @@ int kube_list(struct kube_client *c, const struct kube_resource *r, const char *
                 else
                         json_free(p.items);
         }
-        return rc < 0 ? (e ? err_wrap(e, "list %s", r->plural) : rc) : 0;
+        return wrap(rc, r, e);
 }

@@ -44,7 +44,8 @@ void kube_store_apply(struct kube_store *s, const struct json *object);
 /* key is "namespace/name", or "name" for cluster-scoped ones. NULL when absent. */
 struct kube_ref *kube_store_get(struct kube_store *s, const char *key);
 const void *kube_ref_object(const struct kube_ref *r);
-void kube_ref_put(struct kube_ref *r); /* NULL is fine */
+struct kube_ref *kube_ref_hold(struct kube_ref *r); /* one more reference, to the same object */
+void kube_ref_put(struct kube_ref *r);              /* NULL is fine */
 static inline void cleanup_kube_ref(struct kube_ref **r)
 {
         kube_ref_put(*r);

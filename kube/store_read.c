@@ -9,6 +9,11 @@ const void *kube_ref_object(const struct kube_ref *r)
         return r->object;
 }
 
+struct kube_ref *kube_ref_hold(struct kube_ref *r)
+{
+        return store_hold(r);
+}
+
 void kube_ref_put(struct kube_ref *r)
 {
         if (!r || atomic_fetch_sub(&r->refs, 1) != 1)

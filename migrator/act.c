@@ -11,6 +11,7 @@
 
 struct doing {
         const struct actor *actor;
+        const struct gathered *g;
         const struct vm *vm;
         bool again;
 };
@@ -53,7 +54,9 @@ static int apply_patch(const struct doing *d, const struct kube_resource *r,
                        const struct json *patch, struct err *e)
 {
         struct json *answer autojson = NULL;
-        int rc = kube_patch(client(d), r, meta->ns, meta->name, subresource, patch, &answer, e);
+        int64_t ms = subresource ? ACT_WRITE_MS : 0; /* the rest may wait for webhooks */
+        int rc = kube_patch_within(client(d), ms, r, meta->ns, meta->name, subresource,
+                                   patch, &answer, e);
 
         if (rc == 0)
                 kube_store_apply(store, answer);
@@ -83,8 +86,25 @@ static int set_status(const struct doing *d, const struct kube_resource *r,
         return apply_patch(d, r, store, meta, "status", patch, e);
 }
 
-static void tell_phase(const struct doing *d, const struct vm *next)
+/* Whom the placement would have elsewhere, and who stays: said once, when it becomes so. */
+static void tell_stays(const struct doing *d, const struct vm *next)
 {
+        const struct condition *was =
+                condition_get(&d->vm->status.conditions, "PlacementSatisfied");
+        const struct condition *is = condition_get(&next->status.conditions, "PlacementSatisfied");
+
+        if (is &&
+            (!strcmp(is->reason, "EvictionStrategyNone") ||
+             !strcmp(is->reason, "NotLiveMigratable")) &&
+            (!was || strcmp(was->reason, is->reason) != 0))
+                tell(d, "Warning", "PlacementUnsatisfied", is->message);
+}
+
+static void tell_vm(const struct doing *d, const struct vm *next)
+{
+        tell_stays(d, next);
+        if (next->status.refused.count > d->vm->status.refused.count)
+                tell(d, "Warning", "NoRoom", next->status.reason);
         if (next->status.phase == d->vm->status.phase)
                 return;
         if (next->status.phase == VM_RUNNING && d->vm->status.phase == VM_STARTING)
@@ -109,14 +129,51 @@ static struct json *migration_written(const struct migration *m)
         return *m->status.source ? migration_status_encode(m) : json_new_object();
 }
 
+/* --- what fills a node's room is decided by the state of the node that was looked at, or not at
+ * all */
+
+static int reserve(const struct doing *d, const char *node, const struct vm_shape *shape,
+                   const struct meta *written, struct err *e)
+{
+        uint64_t seen = 0;
+
+        for (size_t i = 0; i < d->g->in.nnodes; i++)
+                if (!strcmp(d->g->in.nodes[i].name, node))
+                        seen = d->g->in.nodes[i].seen;
+        return rooms_reserve(d->actor->world->rooms, node, seen, d->g->key, shape, written, e);
+}
+
+/* A first owner, and a restart with another shape; with a move the owner has the target's room. */
+static int reserve_for_vm(const struct doing *d, const struct vm *next, struct err *e)
+{
+        const struct vm_grant *grant = vm_granted(next);
+
+        if (!*d->vm->status.owner.node && *next->status.owner.node)
+                return reserve(d, next->status.owner.node, &next->status.running, &d->vm->meta, e);
+        if (grant && !vm_granted(d->vm))
+                return reserve(d, next->status.owner.node, &grant->shape, &d->vm->meta, e);
+        return 0;
+}
+
+static int reserve_target(const struct doing *d, const struct migration *was,
+                          const struct migration *next, struct err *e)
+{
+        if (was->status.phase != MIG_PENDING || next->status.phase == MIG_PENDING ||
+            mig_finished(next->status.phase))
+                return 0;
+        return reserve(d, next->status.target, &d->vm->status.running, &next->meta, e);
+}
+
 static int set_vm(struct doing *d, const struct rec_action *act, struct err *e)
 {
-        int rc = set_status(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta, vm_written(d->vm),
-                            vm_status_encode(act->vm), e);
+        int rc = reserve_for_vm(d, act->vm, e);
 
+        if (rc == 0)
+                rc = set_status(d, &KUBE_VMS, d->actor->world->vms, &d->vm->meta, vm_written(d->vm),
+                                vm_status_encode(act->vm), e);
         if (rc == 0) {
                 d->again = true;
-                tell_phase(d, act->vm);
+                tell_vm(d, act->vm);
         }
         return rc < 0 ? rc : 0;
 }
@@ -165,11 +222,15 @@ static int set_migration(struct doing *d, const struct rec_action *act, struct e
         if (!ref)
                 return err_set(e, -EAGAIN, "migration %s is gone", key);
         was = kube_ref_object(ref);
-        rc = set_status(d, &KUBE_MIGRATIONS, w->migrations, &act->migration->meta,
-                        migration_written(was), migration_status_encode(act->migration), e);
+        rc = reserve_target(d, was, act->migration, e);
+        if (rc == 0)
+                rc = set_status(d, &KUBE_MIGRATIONS, w->migrations, &act->migration->meta,
+                                migration_written(was), migration_status_encode(act->migration), e);
         if (rc)
                 return rc < 0 ? rc : 0;
         d->again = true;
+        if (act->migration->status.refused.count > was->status.refused.count)
+                tell(d, "Warning", "NoRoom", act->migration->status.message);
         if (was->status.phase != act->migration->status.phase) {
                 tell_move(d, act->migration);
                 metrics_migration(act->migration);
@@ -307,14 +368,17 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
         return err_set(e, -EINVAL, "no such action: %d", (int)act->kind);
 }
 
-int act_all(const struct actor *actor, const struct vm *vm, const struct rec_output *out,
+int act_all(const struct actor *actor, const struct gathered *g, const struct rec_output *out,
             bool *again, struct err *e)
 {
-        struct doing d = {.actor = actor, .vm = vm};
+        struct doing d = {.actor = actor, .g = g, .vm = g->in.vm};
 
         for (size_t i = 0; i < out->n; i++) {
-                int rc = act_one(&d, &out->v[i], e);
+                int rc;
 
+                if (actor->election && !kube_election_leading(actor->election))
+                        return err_set(e, -EAGAIN, "the Lease is lost");
+                rc = act_one(&d, &out->v[i], e);
                 if (rc < 0)
                         return err_wrap(e, "%s", out->v[i].name);
         }

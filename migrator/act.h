@@ -2,18 +2,28 @@
 #ifndef DROVER_MIGRATOR_ACT_H
 #define DROVER_MIGRATOR_ACT_H
 
+#include "kube/lease.h"
 #include "migrator/gather.h"
+
+#define ACT_LEASE_MS 15000
+#define ACT_RENEW_MS 10000
+/*
+ * A status is written within what is left of the Lease when leading has just ended: the next
+ * leader, which counts what was promised, finds all of it written, or never.
+ */
+#define ACT_WRITE_MS (ACT_LEASE_MS - ACT_RENEW_MS - 1000)
 
 struct actor {
         struct world *world;
         const char *handle_image;
+        const struct kube_election *election; /* NULL: nobody else may act */
 };
 
 /*
  * In order, up to the first failure. *again says that something was written whose effect
  * reconcile() should see at once. -EAGAIN: what was known is stale, the watch will bring the news.
  */
-must_check int act_all(const struct actor *actor, const struct vm *vm, const struct rec_output *out,
-                       bool *again, struct err *e);
+must_check int act_all(const struct actor *actor, const struct gathered *g,
+                       const struct rec_output *out, bool *again, struct err *e);
 
 #endif

@@ -80,7 +80,8 @@ static int own_objects(struct world *w, const char *key, struct gathered *g)
 
 static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes, const char *name)
 {
-        struct kube_ref *node, *host;
+        struct kube_ref *node;
+        struct room_view room;
 
         if (!*name)
                 return;
@@ -88,16 +89,18 @@ static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes
                 if (!strcmp(nodes[i].name, name))
                         return;
         node = kube_store_get(w->nodes, name);
-        host = kube_store_get(w->hosts, name);
+        room = rooms_look(w->rooms, name, g->key);
         if (node)
                 g->held[g->nheld++] = node;
-        if (host)
-                g->held[g->nheld++] = host;
+        if (room.host)
+                g->held[g->nheld++] = room.host;
         nodes[g->in.nnodes++] = (struct rec_node){
                 .name = name,
                 .node = node ? kube_ref_object(node) : NULL,
-                .host = host ? kube_ref_object(host) : NULL,
+                .host = room.host ? kube_ref_object(room.host) : NULL,
                 .alive = world_alive(w, name),
+                .promised = room.promised,
+                .seen = room.seen,
         };
 }
 
@@ -130,10 +133,17 @@ static int candidates(struct world *w, struct gathered *g)
         for (size_t i = 0; i < g->hosts.n; i++) {
                 const struct host *h = kube_ref_object(g->hosts.v[i]);
                 struct kube_ref *node = kube_store_get(w->nodes, h->meta.name);
+                struct room_view room = rooms_look(w->rooms, h->meta.name, g->key);
 
                 g->candidate_nodes[i] = node;
-                v[i] = (struct rec_node){h->meta.name, node ? kube_ref_object(node) : NULL, h,
-                                         world_alive(w, h->meta.name)};
+                v[i] = (struct rec_node){
+                        .name = h->meta.name,
+                        .node = node ? kube_ref_object(node) : NULL,
+                        .host = h,
+                        .alive = world_alive(w, h->meta.name),
+                        .promised = room.promised,
+                };
+                kube_ref_put(room.host);
         }
         g->in.candidates = v;
         g->in.ncandidates = g->hosts.n;
@@ -197,7 +207,7 @@ static int permits(struct world *w, const struct permit_limits *limits, struct g
 int gather(struct world *w, const struct permit_limits *limits, const char *key,
            struct gathered *out, struct err *e)
 {
-        struct gathered g = {.vm = kube_store_get(w->vms, key)};
+        struct gathered g = {.vm = kube_store_get(w->vms, key), .key = key};
 
         if (!g.vm)
                 return err_set(e, -ENOENT, "no VirtualMachine %s", key);

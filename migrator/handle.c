@@ -105,6 +105,17 @@ static int spread(struct json *spec, const struct vm *vm)
         return json_set(spec, "topologySpreadConstraints", j) ? 0 : -1;
 }
 
+/*
+ * The guest is on that node whatever its taints say, so its handle must be: one that the scheduler
+ * or the taint manager keeps away would leave the guest without.
+ */
+static void tolerate_all(struct json *spec)
+{
+        struct json *t = json_add(json_array_at(spec, "tolerations"), json_new_object());
+
+        json_set_str(t, "operator", "Exists");
+}
+
 /* Passes the "restricted" Pod Security level. */
 static void security(struct json *spec, struct json *container)
 {
@@ -157,6 +168,8 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         gate = json_add(json_array_at(spec, "readinessGates"), json_new_object());
         json_set_str(gate, "conditionType", DROVER_RUNNING_GATE);
         container(spec, image);
+        if (*act->pin && !act->for_migration)
+                tolerate_all(spec);
         if (affinity(spec, vm, act) < 0 || spread(spec, vm) < 0) {
                 json_free(pod);
                 return NULL;

@@ -54,7 +54,7 @@ static struct beat *find(struct heartbeats *h, const char *node)
 
 static bool fresh(const struct beat *b)
 {
-        return mono_ms_between(b->changed, mono_now()) < SILENT_MS;
+        return mono_ms_between(b->changed, mono_now()) < REC_SILENT_MS;
 }
 
 /*

@@ -6,8 +6,8 @@
 #include "base/options.h"
 #include "http/server.h"
 #include "kube/lease.h"
-#include "migrator/act.h"
 #include "migrator/metrics.h"
+#include "migrator/worker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ROUNDS_MAX 16 /* of reconcile in a row for one VM, each seeing what the last one wrote */
-#define TICK_MS    1000
+#define TICK_MS  1000
+#define RETRY_MS 1000
 
 struct config {
         const char *kubeconfig, *handle_image, *identity;
@@ -32,43 +32,17 @@ static void on_signal(int sig)
         stopping = 1;
 }
 
-/* 0, or a failure of which e tells; -EAGAIN when another look after the next event is all it takes.
- */
-static int reconcile_vm(struct world *w, const struct config *cfg, const char *key, struct err *e)
+static void work(struct world *w, const struct config *cfg, const struct kube_election *el)
 {
-        const struct actor actor = {w, cfg->handle_image};
-        bool again = true;
-
-        for (int round = 0; again && round < ROUNDS_MAX; round++) {
-                struct gathered g cleanup(gathered_free) = {0};
-                struct rec_output out;
-                int rc = gather(w, &cfg->limits, key, &g, e);
-
-                again = false;
-                if (rc == -ENOENT)
-                        return 0;
-                if (rc == 0 && (rc = reconcile(g.arena, &g.in, &out)) < 0)
-                        err_sys(e, rc, "plan");
-                if (rc == 0)
-                        rc = act_all(&actor, g.in.vm, &out, &again, e);
-                if (rc < 0)
-                        return rc;
-                if (out.again_ms)
-                        kube_queue_add_after(w->queue, key, out.again_ms);
-        }
-        return 0;
-}
-
-static void work(struct world *w, const struct config *cfg)
-{
+        const struct actor actor = {w, cfg->handle_image, el};
         char key[KUBE_KEY_MAX];
         struct err e;
         int rc;
 
-        world_check_heartbeats(w);
+        world_tick(w);
         if (!kube_queue_take(w->queue, key, TICK_MS))
                 return;
-        rc = reconcile_vm(w, cfg, key, &e);
+        rc = worker_vm(&actor, &cfg->limits, key, &e);
         if (rc < 0) {
                 if (rc != -EAGAIN)
                         log_err(&e, "not carried out, will be tried again", "vm", key, NULL);
@@ -82,14 +56,23 @@ static void work(struct world *w, const struct config *cfg)
 /* Until the end is asked for or the Lease is lost; then nothing more is written. */
 static int lead(struct world *w, const struct config *cfg, struct kube_election *el)
 {
+        bool taken_over = false;
+        struct err e;
+
         log_msg(LOG_INFO, "leading", "identity", cfg->identity, NULL);
-        world_queue_all(w);
         while (!stopping) {
                 if (!kube_election_leading(el)) {
                         log_msg(LOG_WARN, "the Lease is lost", NULL);
                         return 1; /* started again as a follower, with nothing remembered */
                 }
-                work(w, cfg);
+                if (taken_over) {
+                        work(w, cfg, el);
+                } else if (world_take_over(w, &e) == 0) {
+                        taken_over = true;
+                } else {
+                        log_err(&e, "what the last leader wrote is not known yet", NULL);
+                        usleep(RETRY_MS * 1000);
+                }
         }
         return 0;
 }
@@ -107,8 +90,8 @@ static int run(struct kube_client *client, struct http_server *http, const struc
                 .ns = DROVER_NAMESPACE,
                 .name = "drover-migrator",
                 .identity = cfg->identity,
-                .lease_ms = 15000,
-                .renew_ms = 10000,
+                .lease_ms = ACT_LEASE_MS,
+                .renew_ms = ACT_RENEW_MS,
                 .retry_ms = 2000,
                 .error = election_error,
         };

@@ -16,6 +16,16 @@ static void queue_vm(struct world *w, const char *ns, const char *name)
         kube_queue_add(w->queue, key);
 }
 
+/* What is promised is known before anybody decides by it. */
+static void changed_vm(struct world *w, const char *ns, const char *name)
+{
+        char key[KUBE_KEY_MAX];
+
+        snprintf(key, sizeof(key), "%s/%s", ns, name);
+        rooms_vm_changed(w->rooms, key);
+        kube_queue_add(w->queue, key);
+}
+
 /* --- indexes */
 
 static bool by_owner(const void *object, char *buf, size_t size)
@@ -47,7 +57,7 @@ static void on_vm(void *ctx, const void *before, const void *after)
         const struct vm *vm = after ? after : before;
 
         metrics_vm_phase(before, after);
-        queue_vm(ctx, vm->meta.ns, vm->meta.name);
+        changed_vm(ctx, vm->meta.ns, vm->meta.name);
 }
 
 static void on_pod(void *ctx, const void *before, const void *after)
@@ -73,7 +83,7 @@ static void on_migration(void *ctx, const void *before, const void *after)
         const struct migration *was = before, *is = after;
         const struct migration *m = is ? is : was;
 
-        queue_vm(w, m->meta.ns, m->spec.vm);
+        changed_vm(w, m->meta.ns, m->spec.vm);
         /* a permit has come free */
         if (was && !mig_finished(was->status.phase) && (!is || mig_finished(is->status.phase)))
                 kube_store_each(w->migrations, queue_waiting, w);
@@ -127,8 +137,10 @@ static bool same_mounts(const struct host *x, const struct host *y)
 
 static void on_host(void *ctx, const void *before, const void *after)
 {
+        struct world *w = ctx;
         const struct host *was = before, *is = after;
 
+        rooms_host_changed(w->rooms, (is ? is : was)->meta.name);
         queue_changed_domains(ctx, is, was);
         queue_changed_domains(ctx, was, is);
         if (!was || !is || !same_mounts(was, is))
@@ -197,15 +209,23 @@ static bool make_stores(struct world *w)
         w->nodes = store(w, &(struct kube_store_type){node_decode_any, node_free, NULL}, on_node);
         w->heartbeats = heartbeats_new();
         w->queue = kube_queue_new(100, 30000);
-        return w->vms && w->pods && w->migrations && w->hosts && w->nodes && w->heartbeats &&
-               w->queue;
+        if (!w->vms || !w->pods || !w->migrations || !w->hosts || !w->nodes || !w->heartbeats ||
+            !w->queue)
+                return false;
+        w->rooms = rooms_new(w->vms, w->migrations, w->hosts);
+        return w->rooms;
+}
+
+int world_make(struct kube_client *client, struct world *w, struct err *e)
+{
+        *w = (struct world){.client = client};
+        return make_stores(w) ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
 int world_start(struct kube_client *client, struct world *w, struct err *e)
 {
-        *w = (struct world){.client = client};
-        if (!make_stores(w))
-                return err_set(e, -ENOMEM, "out of memory");
+        if (world_make(client, w, e) < 0)
+                return e->code;
         const struct kube_watch_config cfg[] = {
                 {.resource = &KUBE_NODES, .event = kube_store_event, .ctx = w->nodes},
                 {.resource = &KUBE_HOSTS, .event = kube_store_event, .ctx = w->hosts},
@@ -238,6 +258,7 @@ void world_stop(struct world *w)
 {
         for (size_t i = 0; i < countof(w->watches); i++)
                 kube_watch_stop(w->watches[i]);
+        rooms_free(w->rooms);
         kube_store_free(w->vms);
         kube_store_free(w->pods);
         kube_store_free(w->migrations);
@@ -263,9 +284,22 @@ static bool queue_one(void *ctx, const void *object)
         return true;
 }
 
-void world_queue_all(struct world *w)
+static int take_in(void *store, const struct json *object, struct err *e)
 {
-        kube_store_each(w->vms, queue_one, w);
+        (void)e;
+        kube_store_apply(store, object);
+        return 0;
+}
+
+int world_take_over(struct world *w, struct err *e)
+{
+        int rc = kube_list_each(w->client, &KUBE_MIGRATIONS, NULL, take_in, w->migrations, e);
+
+        if (rc == 0)
+                rc = kube_list_each(w->client, &KUBE_VMS, NULL, take_in, w->vms, e);
+        if (rc == 0)
+                kube_store_each(w->vms, queue_one, w);
+        return rc;
 }
 
 static void liveness_changed(void *ctx, const char *node)
@@ -273,9 +307,10 @@ static void liveness_changed(void *ctx, const char *node)
         queue_of_owner(ctx, node);
 }
 
-void world_check_heartbeats(struct world *w)
+void world_tick(struct world *w)
 {
         heartbeats_check(w->heartbeats, liveness_changed, w);
+        rooms_tick(w->rooms, mono_now());
 }
 
 bool world_alive(struct world *w, const char *node)

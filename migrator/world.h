@@ -10,10 +10,9 @@
 #include "kube/client.h"
 #include "kube/queue.h"
 #include "kube/store.h"
+#include "migrator/rooms.h"
 
 #include <pthread.h>
-
-#define SILENT_MS 15000 /* a heartbeat that has not changed for so long counts for nothing */
 
 struct heartbeats;
 
@@ -24,19 +23,28 @@ struct world {
         struct kube_store *pods;       /* by "namespace/VM" */
         struct kube_store *migrations; /* by "namespace/VM" */
         struct kube_store *hosts, *nodes;
+        struct rooms *rooms; /* what is promised of the hosts */
         struct heartbeats *heartbeats;
         struct kube_watch *watches[6];
 };
 
-/* Starts the watches. The client outlives the world. */
+/* Makes it, empty, without any watch; world_stop frees it, also after a failure. */
+must_check int world_make(struct kube_client *client, struct world *w, struct err *e);
+/* Makes it and starts the watches. The client outlives the world. */
 must_check int world_start(struct kube_client *client, struct world *w, struct err *e);
 void world_stop(struct world *w);
 bool world_synced(const struct world *w);
 
-/* Puts every VM into the queue: after becoming leader. */
-void world_queue_all(struct world *w);
-/* Puts the VMs of every node whose agent fell silent or came back since the last call into it. */
-void world_check_heartbeats(struct world *w);
+/*
+ * After becoming leader: takes in what the last leader has written, which the watches may not have
+ * shown yet, so that its promises are known; and puts every VM into the queue.
+ */
+must_check int world_take_over(struct world *w, struct err *e);
+/*
+ * To be called often: puts the VMs of every node whose agent fell silent or came back since the
+ * last call into the queue, and looks after the rooms.
+ */
+void world_tick(struct world *w);
 bool world_alive(struct world *w, const char *node);
 
 /* heartbeats.c: when each node's Lease was last seen to change, by our clock. */

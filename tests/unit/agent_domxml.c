@@ -184,7 +184,7 @@ static void restarts_survive_the_metadata(void **state)
         memset(longer, 'a', sizeof(longer));
         longer[3] = '\n';
         longer[sizeof(longer) - 1] = '\0';
-        vm.spec.restarted_at = longer;
+        vm.status.granted = (struct vm_grant){7, longer, vm.spec.shape};
         domain_meta_of(&vm, &m);
         ownership_of(&vm, "n1", true, 7, m.restarted_at, &o);
         assert_int_equal(o.want, OWN_RUN);

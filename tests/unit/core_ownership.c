@@ -171,14 +171,20 @@ static void from_a_vm(void **state)
         vm.spec.run = RUN_RERUN_ON_FAILURE;
         ownership_of(&vm, "n1", true, 2, "", &o);
         assert_int_equal(o.want, OWN_RERUN);
-        vm.spec.restarted_at = "now";
+        vm.spec.restarted_at = "now"; /* a wish that is not granted is not carried out */
+        ownership_of(&vm, "n1", true, 2, "", &o);
+        assert_int_equal(o.want, OWN_RERUN);
+        vm.status.granted = (struct vm_grant){1, "now", {1, "", 0, ""}};
+        ownership_of(&vm, "n1", true, 2, "", &o);
+        assert_int_equal(o.want, OWN_RERUN); /* granted to an earlier owner */
+        vm.status.granted.epoch = 2;
         ownership_of(&vm, "n1", false, 0, "", &o);
         assert_int_equal(o.want, OWN_RERUN);
         ownership_of(&vm, "n1", true, 2, "", &o);
         assert_int_equal(o.want, OWN_RESTART);
         ownership_of(&vm, "n1", true, 2, "now", &o);
         assert_int_equal(o.want, OWN_RERUN);
-        vm.spec.restarted_at = "a\nb";
+        vm.status.granted.restarted_at = "a\nb";
         ownership_of(&vm, "n1", true, 2, "a?b", &o);
         assert_int_equal(o.want, OWN_RERUN);
         ownership_of(&vm, "n1", true, 2, "a?", &o);
@@ -186,13 +192,13 @@ static void from_a_vm(void **state)
         char text[OWN_RESTARTED_MAX + 9];
         memset(text, 'x', sizeof(text));
         text[sizeof(text) - 1] = '\0';
-        vm.spec.restarted_at = text;
+        vm.status.granted.restarted_at = text;
         char cut[OWN_RESTARTED_MAX + 1];
         memset(cut, 'x', sizeof(cut));
         cut[sizeof(cut) - 1] = '\0';
         ownership_of(&vm, "n1", true, 2, cut, &o);
         assert_int_equal(o.want, OWN_RERUN);
-        vm.spec.restarted_at = "now";
+        vm.status.granted.restarted_at = "now";
         vm.spec.run = RUN_HALTED;
         ownership_of(&vm, "n1", true, 2, "", &o);
         assert_int_equal(o.want, OWN_HALT);

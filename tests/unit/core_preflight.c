@@ -37,6 +37,7 @@ static void make(int i)
                                           .lock_arbitration = true};
         *h = (struct host){.meta.name = NAMES[i]};
         h->capacity.memory = (int64_t)8 << 30;
+        h->capacity.cpus = 8;
         h->qemu_version = "8.2.1";
         h->virt_type = "kvm";
         h->migration_address = "10.0.0.1";
@@ -52,7 +53,7 @@ static void make(int i)
         s.labels[i][3] = (struct kv){"zone", "a"};
         s.nodes[i] = (struct node){.meta.name = NAMES[i]};
         s.nodes[i].meta.labels = (struct kvs){s.labels[i], 4};
-        s.rec[i] = (struct rec_node){NAMES[i], &s.nodes[i], h, true};
+        s.rec[i] = (struct rec_node){NAMES[i], &s.nodes[i], h, true, {0}, 0};
 }
 
 static int setup(void **state)
@@ -65,6 +66,7 @@ static int setup(void **state)
                 .name = "root", .kind = DISK_BLANK, .image = "", .claim = "", .pool = "default"};
         s.network = (struct vm_network){"lan", "br0", "", "virtio"};
         s.vm.meta.name = "web";
+        s.vm.meta.uid = "u1";
         s.vm.spec.disks = &s.disk;
         s.vm.spec.ndisks = 1;
         s.vm.spec.networks = &s.network;
@@ -127,7 +129,15 @@ static void the_machine_must_fit(void **state)
         s.network.bridge = "br-lan";
         refuses(PREFLIGHT_BRIDGE, false, "br-lan");
         s.hosts[1].used.memory = ((int64_t)7 << 30) + 1;
-        refuses(PREFLIGHT_MEMORY, false, "1023 MiB");
+        refuses(PREFLIGHT_ROOM, false, "there: 1.11 GiB of memory are needed");
+        s.hosts[1].used.cpus = 8;
+        refuses(PREFLIGHT_ROOM, false, "there: 1 CPUs are asked for, 0 of 8 are free");
+        s.rec[1].promised.cores = 8;
+        refuses(PREFLIGHT_ROOM, false, "there: 1 CPUs are asked for, 0 of 8 are free");
+        s.hosts[1].capacity.slots = 3;
+        s.hosts[1].used.domains = 2;
+        s.rec[1].promised.guests = 1;
+        refuses(PREFLIGHT_ROOM, false, "there: all of its 3 VM slots are taken");
         s.hosts[1].virt_type = "qemu";
         refuses(PREFLIGHT_VIRT_TYPE, false, "kvm");
         s.hosts[1].qemu_version = "8.2.0";

@@ -1,304 +1,5 @@
 /* What the migrator decides, as transcripts on virtual time: facts in, actions out. */
-#include "core/placement.h"
-#include "core/preflight.h"
-#include "core/reconcile.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MAX 16
-
-/* A small world that the tests change and the actions are played back into. */
-static struct world {
-        struct arena *a;
-        struct vm vm;
-        struct vm_disk disk;
-        struct kv selector;
-        struct pod pods[MAX];
-        const struct pod *podp[MAX];
-        size_t npods;
-        struct migration migs[MAX];
-        const struct migration *migp[MAX];
-        size_t nmigs;
-        struct node nodes[2];
-        struct kv labels[2][3];
-        struct host hosts[2];
-        struct host_domain domains[2];
-        struct host_mount mounts[2];
-        struct condition ready[2];
-        struct rec_node rec[2];
-        struct permits permits;
-        int64_t now;
-        struct rec_output out;
-} w;
-
-static const char *const names[] = {"node1", "node2"};
-
-static struct meta named(const char *name)
-{
-        return (struct meta){.name = name, .ns = "default", .uid = name, .rv = "1"};
-}
-
-static void make_host(int i)
-{
-        struct host *h = &w.hosts[i];
-
-        w.mounts[i] = (struct host_mount){.pool = "default",
-                                          .path = "/p",
-                                          .reason = "",
-                                          .identity = "same",
-                                          .health = MOUNT_HEALTHY};
-        w.ready[i] = (struct condition){"Ready", "True", "", "", 0};
-        *h = (struct host){.meta = named(names[i])};
-        h->capacity.memory = (int64_t)8 << 30;
-        h->qemu_version = "7.2.0";
-        h->virt_type = "qemu";
-        h->migration_address = "10.0.0.1";
-        h->libvirt_uri = "qemu+tls://x/system";
-        h->mounts = &w.mounts[i];
-        h->nmounts = 1;
-        h->conditions = (struct conditions){&w.ready[i], 1};
-}
-
-static void make_node(int i)
-{
-        w.labels[i][0] = (struct kv){DROVER_HYPERVISOR_LABEL, "true"};
-        w.labels[i][1] = (struct kv){DROVER_POOL_LABEL_PREFIX "default", "true"};
-        w.labels[i][2] = (struct kv){"zone", i ? "b" : "a"};
-        w.nodes[i] = (struct node){.meta = named(names[i])};
-        w.nodes[i].meta.labels = (struct kvs){w.labels[i], 3};
-        w.rec[i] = (struct rec_node){names[i], &w.nodes[i], &w.hosts[i], true};
-}
-
-static int setup(void **state)
-{
-        static const char *finalizers[] = {DROVER_FINALIZER};
-        struct vm *vm = &w.vm;
-
-        (void)state;
-        w = (struct world){.a = arena_new((size_t)16 << 20), .now = 1000000000};
-        *vm = (struct vm){.meta = named("demo")};
-        vm->meta.finalizers = (struct strs){finalizers, 1};
-        vm->spec.run = RUN_ALWAYS;
-        w.disk = (struct vm_disk){
-                .name = "root", .kind = DISK_BLANK, .image = "", .claim = "", .pool = "default"};
-        vm->spec.disks = &w.disk;
-        vm->spec.ndisks = 1;
-        vm->spec.restarted_at = "";
-        vm->spec.shape = (struct vm_shape){1, "", (int64_t)256 << 20, ""};
-        vm->spec.placement.node_name = "";
-        vm->spec.placement.affinity_json = vm->spec.placement.tolerations_json =
-                vm->spec.placement.spread_json = vm->spec.placement.priority_class = "";
-        vm->status.owner.node = vm->status.pod_name = vm->status.restarted_at = "";
-        vm->status.running = (struct vm_shape){0, "", 0, ""};
-        vm->status.reason = vm->status.migration.name = vm->status.migration.phase =
-                vm->status.migration.target = "";
-        w.permits = (struct permits){true, true, 0};
-        for (int i = 0; i < 2; i++) {
-                make_host(i);
-                make_node(i);
-        }
-        return w.a ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-        (void)state;
-        arena_free(w.a);
-        return 0;
-}
-
-static void run(void)
-{
-        struct rec_input in = {.vm = &w.vm,
-                               .pods = w.podp,
-                               .npods = w.npods,
-                               .migrations = w.migp,
-                               .nmigrations = w.nmigs,
-                               .nodes = w.rec,
-                               .nnodes = 2,
-                               .candidates = w.rec,
-                               .ncandidates = 2,
-                               .permits = w.permits,
-                               .now_us = w.now};
-
-        for (size_t i = 0; i < w.npods; i++)
-                w.podp[i] = &w.pods[i];
-        for (size_t i = 0; i < w.nmigs; i++)
-                w.migp[i] = &w.migs[i];
-        assert_int_equal(reconcile(w.a, &in, &w.out), 0);
-}
-
-static const struct rec_action *find(enum rec_kind kind, const char *name)
-{
-        for (size_t i = 0; i < w.out.n; i++)
-                if (w.out.v[i].kind == kind && (!name || !strcmp(w.out.v[i].name, name)))
-                        return &w.out.v[i];
-        return NULL;
-}
-
-static struct pod *add_pod(const struct rec_action *act)
-{
-        struct pod *p = &w.pods[w.npods++];
-        static char hash[MAX][17];
-
-        placement_hash(&w.vm, hash[w.npods]);
-        *p = (struct pod){.meta = named(act->name),
-                          .node = "",
-                          .phase = POD_PENDING,
-                          .vm = "demo",
-                          .vm_uid = "demo",
-                          .migration = "",
-                          .placement = hash[w.npods],
-                          .epoch = act->epoch};
-        return p;
-}
-
-static void drop_pod(const char *name)
-{
-        for (size_t i = 0; i < w.npods; i++)
-                if (!strcmp(w.pods[i].meta.name, name)) {
-                        w.pods[i] = w.pods[--w.npods];
-                        return;
-                }
-}
-
-static void add_migration(const char *name)
-{
-        struct migration *m = &w.migs[w.nmigs++];
-
-        static const char *finalizers[] = {DROVER_FINALIZER};
-
-        *m = (struct migration){.meta = named(name)};
-        m->meta.finalizers = (struct strs){finalizers, 1};
-        m->meta.created_us = w.now;
-        m->spec.vm = "demo";
-        m->spec.target_node = "";
-        m->status.source = m->status.target = m->status.vm_uid = m->status.placement =
-                m->status.pod = m->status.message = m->status.transfer.message = "";
-}
-
-/* Carries everything out, as the shell does, and decides again until nothing is new. */
-static void play(void)
-{
-        for (int round = 0; round < 8; round++) {
-                bool changed = false;
-
-                run();
-                for (size_t i = 0; i < w.out.n; i++) {
-                        const struct rec_action *act = &w.out.v[i];
-
-                        switch (act->kind) {
-                        case REC_CREATE_POD:
-                                add_pod(act);
-                                changed = true;
-                                break;
-                        case REC_DELETE_POD:
-                                drop_pod(act->name);
-                                changed = true;
-                                break;
-                        case REC_CREATE_MIGRATION:
-                                add_migration(act->name);
-                                changed = true;
-                                break;
-                        case REC_CANCEL_MIGRATION:
-                                for (size_t k = 0; k < w.nmigs; k++)
-                                        if (!strcmp(w.migs[k].meta.name, act->name))
-                                                w.migs[k].spec.cancel = true;
-                                break;
-                        case REC_HOLD_MIGRATION:
-                        case REC_FREE_MIGRATION:
-                                for (size_t k = 0; k < w.nmigs; k++)
-                                        if (!strcmp(w.migs[k].meta.name, act->name))
-                                                w.migs[k].meta.finalizers.n =
-                                                        act->kind == REC_HOLD_MIGRATION;
-                                changed = true;
-                                break;
-                        case REC_SET_MIGRATION:
-                                for (size_t k = 0; k < w.nmigs; k++)
-                                        if (!strcmp(w.migs[k].meta.name, act->name)) {
-                                                changed |= w.migs[k].status.phase !=
-                                                           act->migration->status.phase;
-                                                w.migs[k].status = act->migration->status;
-                                        }
-                                break;
-                        case REC_SET_VM:
-                                changed |= strcmp(w.vm.status.owner.node,
-                                                  act->vm->status.owner.node) != 0;
-                                w.vm.status = act->vm->status;
-                                break;
-                        default:
-                                break;
-                        }
-                }
-                if (!changed)
-                        return;
-        }
-        fail_msg("the decisions do not come to rest");
-}
-
-static struct pod *pod(const char *name)
-{
-        for (size_t i = 0; i < w.npods; i++)
-                if (!strcmp(w.pods[i].meta.name, name))
-                        return &w.pods[i];
-        return NULL;
-}
-
-static struct migration *last(void)
-{
-        assert_true(w.nmigs > 0);
-        return &w.migs[w.nmigs - 1];
-}
-
-static void domain(int i, int64_t epoch, enum domain_state state)
-{
-        w.domains[i] = (struct host_domain){.uid = "demo",
-                                            .ns = "default",
-                                            .name = "demo",
-                                            .epoch = epoch,
-                                            .migration = i && w.nmigs ? last()->meta.uid : "",
-                                            .state = state,
-                                            .reason = "",
-                                            .restarted_at = ""};
-        w.hosts[i].domains = &w.domains[i];
-        w.hosts[i].ndomains = epoch ? 1 : 0;
-}
-
-/* The VM runs on node1 at epoch 1. */
-static void running(void)
-{
-        play();
-        pod("drover-vm-demo-e1")->node = "node1";
-        play();
-        domain(0, 1, DOMAIN_RUNNING);
-        play();
-        assert_int_equal(w.vm.status.phase, VM_RUNNING);
-}
-
-static void want_zone(const char *zone)
-{
-        w.selector = (struct kv){"zone", zone};
-        w.vm.spec.placement.node_selector = (struct kvs){&w.selector, 1};
-        w.vm.meta.generation++;
-}
-
-/* A move to node2 is being copied. */
-static void copying(void)
-{
-        running();
-        want_zone("b");
-        play();
-        assert_int_equal(w.nmigs, 1);
-        assert_non_null(pod("drover-move-demo-1-1"));
-        pod("drover-move-demo-1-1")->node = "node2";
-        play();
-        assert_int_equal(last()->status.phase, MIG_COPYING);
-}
+#include "tests/unit/reconcile_scene.h"
 
 static void test_start(void **state)
 {
@@ -428,6 +129,72 @@ static void test_move(void **state)
         assert_int_equal(w.vm.status.phase, VM_RUNNING);
         assert_string_equal(w.vm.status.migration.target, "");
         assert_int_equal(w.nmigs, 1);
+}
+
+/* The guest has moved to node2, whose kubelet has not said yet that its handle is Ready. */
+static void landed(void)
+{
+        copying();
+        w.kubelet_down = true;
+        last()->status.transfer.state = TRANSFER_DONE;
+        domain(0, 0, DOMAIN_ABSENT);
+        domain(1, 2, DOMAIN_RUNNING);
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node2");
+}
+
+static void test_the_old_handle_waits_for_the_new_to_be_ready(void **state)
+{
+        (void)state;
+        landed();
+        assert_int_equal(last()->status.phase, MIG_CONFIRMING);
+        assert_non_null(pod("drover-vm-demo-e1"));
+        assert_string_equal(w.vm.status.pod_name, "drover-move-demo-1-1");
+        assert_in_range(w.out.again_ms, 1, REC_READY_WAIT_S * 1000 + 1);
+        w.kubelet_down = false;
+        play();
+        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
+        assert_int_equal(w.npods, 1);
+        assert_non_null(pod("drover-move-demo-1-1"));
+}
+
+static void test_but_not_for_ever(void **state)
+{
+        (void)state;
+        landed();
+        w.now += REC_READY_WAIT_S * INT64_C(1000000) - 1;
+        play();
+        assert_int_equal(w.npods, 2);
+        w.now++;
+        play();
+        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_nor_for_a_source_that_is_lost(void **state)
+{
+        (void)state;
+        landed();
+        w.rec[0].alive = false;
+        w.rec[0].node = NULL;
+        play();
+        assert_int_equal(last()->status.phase, MIG_SUCCEEDED);
+        assert_int_equal(w.npods, 1);
+}
+
+/* The new handle dies meanwhile: its own replacement is waited for, within the same time. */
+static void test_a_new_handle_that_dies_is_replaced_meanwhile(void **state)
+{
+        (void)state;
+        landed();
+        pod("drover-move-demo-1-1")->phase = POD_FAILED;
+        play();
+        assert_non_null(pod("drover-vm-demo-e2-r1"));
+        assert_non_null(pod("drover-vm-demo-e1"));
+        pod("drover-vm-demo-e2-r1")->node = "node2";
+        w.kubelet_down = false;
+        play();
+        assert_null(pod("drover-vm-demo-e1"));
 }
 
 static void test_label_of_a_node_moves(void **state)
@@ -653,6 +420,84 @@ static void test_deleted_node_fences(void **state)
         play();
         assert_string_equal(w.vm.status.owner.node, "");
         assert_non_null(pod("drover-vm-demo-e2"));
+}
+
+/* --- guests that are left where they are though a taint would have them leave */
+
+static struct taint maintenance = {"maintenance", "now", "NoExecute"};
+
+static const struct condition *tainted(void)
+{
+        w.nodes[0].taints = &maintenance;
+        w.nodes[0].ntaints = 1;
+        play();
+        return condition_get(&w.vm.status.conditions, "PlacementSatisfied");
+}
+
+static void test_a_taint_moves(void **state)
+{
+        (void)state;
+        running();
+        assert_string_equal(tainted()->reason, "Unsatisfied");
+        assert_int_equal(w.nmigs, 1);
+        w.vm.spec.eviction = EVICTION_NONE; /* and the move is called off */
+        play();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+}
+
+static void test_a_taint_moves_nobody_who_is_not_evicted(void **state)
+{
+        (void)state;
+        running();
+        w.vm.spec.eviction = EVICTION_NONE;
+        const struct condition *c = tainted();
+        assert_int_equal(w.nmigs, 0);
+        assert_string_equal(c->status, "False");
+        assert_string_equal(c->reason, "EvictionStrategyNone");
+        assert_string_equal(c->message,
+                            "node1: taint maintenance=now:NoExecute is not tolerated; the VM stays "
+                            "there, for its evictionStrategy is None: halt it or move it yourself");
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+        want_zone("b"); /* a wish of the VM itself is another matter */
+        play();
+        assert_int_equal(w.nmigs, 1);
+}
+
+static void test_who_cannot_move_is_not_tried(void **state)
+{
+        (void)state;
+        running();
+        w.disk.kind = DISK_PVC;
+        w.disk.claim = "data";
+        const struct condition *c = tainted();
+        assert_int_equal(w.nmigs, 0);
+        assert_string_equal(c->reason, "NotLiveMigratable");
+        assert_non_null(strstr(c->message, "node1: taint maintenance=now:NoExecute"));
+        assert_non_null(strstr(c->message, "disk root is a PersistentVolumeClaim"));
+        w.nodes[0].ntaints = 0;
+        want_zone("b");
+        play();
+        assert_int_equal(w.nmigs, 0);
+        assert_string_equal(condition_get(&w.vm.status.conditions, "PlacementSatisfied")->reason,
+                            "NotLiveMigratable");
+        want_zone("a");
+        play();
+        assert_true(condition_true(&w.vm.status.conditions, "PlacementSatisfied"));
+}
+
+/* The taint manager deletes the handle: its replacement is pinned to the guest's node. */
+static void test_a_deleted_handle_of_who_stays(void **state)
+{
+        (void)state;
+        running();
+        w.vm.spec.eviction = EVICTION_NONE;
+        tainted();
+        pod("drover-vm-demo-e1")->meta.deleting = true;
+        run();
+        const struct rec_action *made = find(REC_CREATE_POD, "drover-vm-demo-e1-r1");
+        assert_non_null(made);
+        assert_string_equal(made->pin, "node1");
+        assert_false(made->for_migration);
 }
 
 static void test_source_lost_while_copying(void **state)
@@ -975,6 +820,10 @@ int main(void)
                 T(test_lost_handle_is_replaced_and_pinned),
                 T(test_satisfied_placement_moves_nothing),
                 T(test_move),
+                T(test_the_old_handle_waits_for_the_new_to_be_ready),
+                T(test_but_not_for_ever),
+                T(test_nor_for_a_source_that_is_lost),
+                T(test_a_new_handle_that_dies_is_replaced_meanwhile),
                 T(test_label_of_a_node_moves),
                 T(test_target_pod_avoids_the_source),
                 T(test_patch_back_before_scheduled),
@@ -988,6 +837,10 @@ int main(void)
                 T(test_lost_handover_with_a_silent_source),
                 T(test_lost_node_restarts_elsewhere),
                 T(test_deleted_node_fences),
+                T(test_a_taint_moves),
+                T(test_a_taint_moves_nobody_who_is_not_evicted),
+                T(test_who_cannot_move_is_not_tried),
+                T(test_a_deleted_handle_of_who_stays),
                 T(test_source_lost_while_copying),
                 T(test_source_lost_but_the_target_runs),
                 T(test_another_arrival_is_not_this_ones),

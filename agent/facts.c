@@ -135,6 +135,14 @@ static int64_t number_in(const char *path, const char *after)
         return p ? strtoll(p + strlen(after), NULL, 10) : 0;
 }
 
+void facts_huge_pages(struct host *h)
+{
+        h->capacity.huge_2mi =
+                number_in("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "");
+        h->capacity.huge_1gi =
+                number_in("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "");
+}
+
 static void read_capacity(virConnectPtr c, const struct agent_config *cfg, struct host *h)
 {
         virNodeInfo info;
@@ -143,10 +151,7 @@ static void read_capacity(virConnectPtr c, const struct agent_config *cfg, struc
                 h->capacity.cpus = info.cpus;
         /* libvirt counts the memory of NUMA nodes, which is not all of it on every machine. */
         h->capacity.memory = number_in("/proc/meminfo", "MemTotal:") * 1024;
-        h->capacity.huge_2mi =
-                number_in("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "");
-        h->capacity.huge_1gi =
-                number_in("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "");
+        facts_huge_pages(h);
         h->capacity.slots = cfg->slots;
         h->capacity.cpu_overcommit_percent = cfg->cpu_overcommit_percent;
         h->capacity.reserved_memory = cfg->reserved_memory;

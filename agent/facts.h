@@ -13,6 +13,8 @@
  */
 must_check int facts_read(virConnectPtr c, const struct agent_config *cfg, struct host **out,
                           struct err *e);
+/* Free huge pages alone, which change with each guest that has some. */
+void facts_huge_pages(struct host *h);
 static inline void facts_free(struct host *h)
 {
         if (h)

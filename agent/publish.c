@@ -177,8 +177,11 @@ static struct json *build(struct publisher *p)
                           : p->kept ? &p->kept->conditions
                                     : NULL,
         };
-        if (arena && !host_status_build(&s, arena, &h))
+        if (arena && !host_status_build(&s, arena, &h)) {
+                /* read after the guests: what one of them has taken is never told as free */
+                facts_huge_pages(&h);
                 out = host_status_encode(&h);
+        }
         pthread_mutex_unlock(&p->lock);
         return out;
 }

@@ -55,8 +55,8 @@ static int apply_patch(const struct doing *d, const struct kube_resource *r,
 {
         struct json *answer autojson = NULL;
         int64_t ms = subresource ? ACT_WRITE_MS : 0; /* the rest may wait for webhooks */
-        int rc = kube_patch_within(client(d), ms, r, meta->ns, meta->name, subresource,
-                                   patch, &answer, e);
+        int rc = kube_patch_within(client(d), ms, r, meta->ns, meta->name, subresource, patch,
+                                   &answer, e);
 
         if (rc == 0)
                 kube_store_apply(store, answer);

@@ -415,6 +415,22 @@ static void time_is_given_at_creation(void **state)
         begin(record, NULL);
 }
 
+/* A call may have less time than the client gives. */
+static void a_deadline_of_its_own(void **state)
+{
+        autojson struct json *patch = json_new_object();
+        struct mono start = mono_now();
+        struct err e;
+        int how = 0;
+
+        (void)state;
+        begin(silence, &how);
+        assert_int_equal(
+                kube_patch_within(client, 300, &KUBE_PODS, "n", "p", "status", patch, NULL, &e),
+                -ETIMEDOUT);
+        assert_in_range(mono_ms_between(start, mono_now()), 290, 1500);
+}
+
 static void nobody_there(void **state)
 {
         struct kube_config cfg = {.ns = "default"};
@@ -557,6 +573,49 @@ static void lists(void **state)
         assert_null(out);
 }
 
+static void pages_of_all(struct fake_conn *c, const struct fake_request *r, void *ctx)
+{
+        int *expired = ctx;
+
+        if (strstr(r->target, "resourceVersion")) /* then a cache that lags may answer */
+                fake_answer(c, 400, "", "");
+        else if (!strstr(r->target, "continue="))
+                fake_answer(c, 200, "", "{" META("5", "t=") ",\"items\":[{\"n\":1},{\"n\":2}]}");
+        else if (*expired && --*expired >= 0)
+                fake_answer(c, 410, "", STATUS("expired"));
+        else
+                fake_answer(c, 200, "", "{\"items\":[{\"n\":3}]," META("5", "") "}");
+}
+
+static int add_up(void *ctx, const struct json *object, struct err *e)
+{
+        int64_t *sum = ctx;
+
+        *sum += json_int(object, "n", 0);
+        return *sum > 100 ? err_set(e, -E2BIG, "too much") : 0;
+}
+
+static void one_by_one(void **state)
+{
+        int expired = 0;
+        int64_t sum = 0;
+        struct err e;
+
+        (void)state;
+        begin(pages_of_all, &expired);
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), 0);
+        assert_int_equal(sum, 6);
+        expired = 1; /* begins anew */
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), 0);
+        assert_int_equal(sum, 6 + 3 + 6);
+        expired = 100;
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), -ESTALE);
+        expired = 0;
+        sum = 100;
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), -E2BIG);
+        assert_int_equal(sum, 101);
+}
+
 static void bad_lists(void **state)
 {
         static const char *const bodies[] = {"",
@@ -681,10 +740,12 @@ int main(void)
                 T(hostile_answers_fail_and_that_is_all),
                 T(deadline),
                 T(time_is_given_at_creation),
+                T(a_deadline_of_its_own),
                 T(nobody_there),
                 T(closed_idle_connections),
                 T(a_slow_answer_blocks_nobody),
                 T(lists),
+                T(one_by_one),
                 T(bad_lists),
                 T(ended_in_the_middle),
                 T(ended_between_attempts),

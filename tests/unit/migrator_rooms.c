@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 static int setup(void **state)
 {
@@ -384,7 +385,7 @@ static void from_several_threads(void **state)
 #define WORKERS 8
 #define EACH    20
 
-static _Atomic int granted, tries;
+static _Atomic int granted, failures;
 
 static void *worker(void *arg)
 {
@@ -396,20 +397,19 @@ static void *worker(void *arg)
                 snprintf(name, sizeof(name), "w%d-%d", me, i);
                 snprintf(key, sizeof(key), "default/%s", name);
                 vm(name, "", 2);
-                snprintf(rv, sizeof(rv), "%s", "");
                 struct kube_ref *ref autoref = kube_store_get(scene.vms, key);
                 snprintf(rv, sizeof(rv), "%s", ((const struct vm *)kube_ref_object(ref))->meta.rv);
                 for (;;) {
                         struct room_view v = rooms_look(scene.rooms, "n1", key);
 
                         kube_ref_put(v.host);
-                        tries++;
                         if (v.promised.guests >= PLACES)
                                 break;
+                        sched_yield(); /* another's turn, between the look and the decision */
                         int rc = reserve(name, "n1", rv, v.seen);
                         if (rc == -EAGAIN)
                                 continue;
-                        assert_int_equal(rc, 0);
+                        failures += rc != 0; /* no assertion on a thread */
                         granted++;
                         vm(name, "n1", 2);
                         break;
@@ -424,7 +424,7 @@ static void a_place_is_given_once(void **state)
         int me[WORKERS];
 
         (void)state;
-        granted = tries = 0;
+        granted = failures = 0;
         host("n1", "", "", 0);
         for (int i = 0; i < WORKERS; i++) {
                 me[i] = i;
@@ -432,6 +432,7 @@ static void a_place_is_given_once(void **state)
         }
         for (int i = 0; i < WORKERS; i++)
                 pthread_join(threads[i], NULL);
+        assert_int_equal(failures, 0);
         assert_int_equal(granted, PLACES);
         expect("n1", PLACES, 2 * PLACES);
 }

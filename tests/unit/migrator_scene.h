@@ -18,7 +18,9 @@ static inline int64_t next_rv(void)
         return ++scene_rv;
 }
 
-/* Single quotes; the first %lld is the resourceVersion. */
+/* Single quotes. */
+static inline struct json *object(const char *fmt, ...) printf_like(1, 2);
+
 static inline struct json *object(const char *fmt, ...)
 {
         char text[4096];

@@ -21,7 +21,6 @@ struct cache {
         struct kube_watch *vm_watch, *image_watch;
         pthread_mutex_t lock;
         pthread_cond_t news; /* a VM has come or changed */
-        int waiting;
 };
 
 /* VMs are kept in brief: there may be very many, and a pod of one is admitted now and then. */
@@ -134,20 +133,15 @@ static bool key_of(char key[KUBE_KEY_MAX], const char *ns, const char *name)
 
 static struct kube_ref *wait_for(struct cache *c, const char *key)
 {
-        struct kube_ref *ref = kube_store_get(c->vms, key);
+        struct kube_ref *ref = NULL;
         struct timespec until;
-        int rc;
+        int rc = 0;
 
-        if (ref)
-                return ref;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += WAIT_MS / 1000;
         pthread_mutex_lock(&c->lock);
-        rc = c->waiting < CACHE_WAITERS ? 0 : ETIMEDOUT; /* the others do not wait */
-        c->waiting++;
         while (!(ref = kube_store_get(c->vms, key)) && rc == 0)
                 rc = pthread_cond_timedwait(&c->news, &c->lock, &until);
-        c->waiting--;
         pthread_mutex_unlock(&c->lock);
         return ref;
 }
@@ -195,14 +189,17 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
 
         if (!key_of(key, sought->ns, sought->name))
                 return err_set(e, -ENOENT, "no name of a VirtualMachine");
-        ref = wait_for(c, key);
+        ref = kube_store_get(c->vms, key);
+        if (!ref && !sought->at_once)
+                ref = wait_for(c, key);
         rc = ref ? decode_ref(ref, &vm, e) : 0;
         if (rc)
                 return rc;
         if (!vm || !is_current(vm, sought)) {
                 vm_free(vm);
                 vm = NULL;
-                rc = ask(c, sought, &vm, e);
+                rc = sought->at_once ? err_set(e, -EWOULDBLOCK, "%s is not known yet", key)
+                                     : ask(c, sought, &vm, e);
         }
         if (rc)
                 return rc;
@@ -215,15 +212,18 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
         return 0;
 }
 
-bool cache_image(struct cache *c, const char *ns, const char *name)
+int cache_image(struct cache *c, const char *ns, const char *name, bool at_once, struct err *e)
 {
         struct kube_ref *ref autoref = NULL;
         char key[KUBE_KEY_MAX];
-        struct err e;
 
         if (!key_of(key, ns, name))
-                return false;
+                return err_set(e, -ENOENT, "no name of a VirtualMachineImage");
         ref = kube_store_get(c->images, key);
+        if (ref)
+                return 0;
+        if (at_once)
+                return err_set(e, -EWOULDBLOCK, "%s is not known yet", key);
         /* the watch may not have shown one that was created a moment ago */
-        return ref || kube_get(c->client, &KUBE_IMAGES, ns, name, NULL, &e) != -ENOENT;
+        return kube_get(c->client, &KUBE_IMAGES, ns, name, NULL, e);
 }

@@ -9,9 +9,6 @@
 
 struct cache;
 
-/* So many threads may wait in cache_vm at once. */
-#define CACHE_WAITERS 2
-
 must_check int cache_start(struct kube_client *client, struct cache **out, struct err *e);
 void cache_stop(struct cache *c);
 bool cache_synced(const struct cache *c);
@@ -19,6 +16,7 @@ bool cache_synced(const struct cache *c);
 /* A handle pod's VM as the pod describes it; uid and placement (a placement_hash) may be "". */
 struct vm_sought {
         const char *ns, *name, *uid, *placement;
+        bool at_once; /* -EWOULDBLOCK instead of waiting or asking */
 };
 
 /*
@@ -31,8 +29,11 @@ struct vm_sought {
 must_check int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out,
                         struct err *e);
 
-/* Is there such an image? When it cannot be told, yes: the agent will say at the start of the VM.
+/*
+ * Is there such an image? One that the watch does not show is asked for. 0, -ENOENT, other codes
+ * when it cannot be told now.
  */
-bool cache_image(struct cache *c, const char *ns, const char *name);
+must_check int cache_image(struct cache *c, const char *ns, const char *name, bool at_once,
+                           struct err *e);
 
 #endif

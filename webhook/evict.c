@@ -5,11 +5,14 @@
 
 #include <errno.h>
 
+#define ASKING_MS 4000 /* no request is begun after it; each has the client's time */
+
 struct gathered {
         struct pod *pod;
         struct vm *vm;
         struct migration *current, *asked[EVICTION_ATTEMPTS];
         int nasked;
+        struct mono until; /* requests are begun until then */
 };
 
 static void gathered_free(struct gathered *g)
@@ -21,25 +24,37 @@ static void gathered_free(struct gathered *g)
         pod_free(g->pod);
 }
 
-/* *j stays NULL when there is no such object. */
-static int get(struct kube_client *c, const struct kube_resource *r, const char *ns,
-               const char *name, struct json **j, struct err *e)
+static int in_time(const struct gathered *g, struct err *e)
 {
-        int rc = kube_get(c, r, ns, name, j, e);
+        if (mono_ms_between(mono_now(), g->until) > 0)
+                return 0;
+        return err_set(e, -ETIMEDOUT, "the API server is too slow");
+}
 
+/* *j stays NULL when there is no such object. */
+static int get(struct kube_client *c, const struct gathered *g, const struct kube_resource *r,
+               const struct admission_request *req, const char *name, struct json **j,
+               struct err *e)
+{
+        int rc = in_time(g, e);
+
+        if (rc == 0)
+                rc = kube_get(c, r, req->ns, name, j, e);
         return rc == -ENOENT ? 0 : rc;
 }
 
-static int get_migration(struct kube_client *c, const char *ns, const char *name,
+static int get_migration(struct kube_client *c, const struct gathered *g,
+                         const struct admission_request *req, const char *name,
                          struct migration **out, struct err *e)
 {
         struct json *j autojson = NULL;
-        int rc = get(c, &KUBE_MIGRATIONS, ns, name, &j, e);
+        int rc = get(c, g, &KUBE_MIGRATIONS, req, name, &j, e);
 
         return rc || !j ? rc : migration_decode(j, out, e);
 }
 
-static int get_asked(struct kube_client *c, struct arena *a, struct gathered *g, struct err *e)
+static int get_asked(struct kube_client *c, const struct admission_request *req, struct arena *a,
+                     struct gathered *g, struct err *e)
 {
         while (g->nasked < EVICTION_ATTEMPTS) {
                 const char *name = evict_migration_name(a, g->vm, g->nasked + 1);
@@ -47,7 +62,7 @@ static int get_asked(struct kube_client *c, struct arena *a, struct gathered *g,
 
                 if (!name)
                         return err_set(e, -ENOMEM, "out of memory");
-                int rc = get_migration(c, g->vm->meta.ns, name, &m, e);
+                int rc = get_migration(c, g, req, name, &m, e);
                 if (rc || !m)
                         return rc;
                 g->asked[g->nasked++] = m;
@@ -59,31 +74,33 @@ static int gather(struct kube_client *c, const struct admission_request *req, st
                   struct gathered *g, struct err *e)
 {
         struct json *pod autojson = NULL, *vm autojson = NULL;
-        int rc = get(c, &KUBE_PODS, req->ns, req->name, &pod, e);
+        int rc = get(c, g, &KUBE_PODS, req, req->name, &pod, e);
 
         if (!rc && pod)
                 rc = pod_decode(pod, &g->pod, e);
         if (rc || !g->pod || !*g->pod->vm)
                 return rc;
-        rc = get(c, &KUBE_VMS, req->ns, g->pod->vm, &vm, e);
+        rc = get(c, g, &KUBE_VMS, req, g->pod->vm, &vm, e);
         if (!rc && vm)
                 rc = vm_decode(vm, &g->vm, e);
         if (rc || !g->vm)
                 return rc;
         if (*g->vm->status.migration.name)
-                rc = get_migration(c, req->ns, g->vm->status.migration.name, &g->current, e);
-        return rc ? rc : get_asked(c, a, g, e);
+                rc = get_migration(c, g, req, g->vm->status.migration.name, &g->current, e);
+        return rc ? rc : get_asked(c, req, a, g, e);
 }
 
-static int ask_to_move(struct kube_client *c, struct arena *a, const struct vm *vm, int attempt,
-                       struct err *e)
+static int ask_to_move(struct kube_client *c, struct arena *a, const struct gathered *g,
+                       int attempt, struct err *e)
 {
-        const char *name = evict_migration_name(a, vm, attempt);
-        struct json *m autojson = name ? migration_encode(vm, name, REASON_DRAIN) : NULL;
+        const char *name = evict_migration_name(a, g->vm, attempt);
+        struct json *m autojson = name ? migration_encode(g->vm, name, REASON_DRAIN) : NULL;
 
         if (!m)
                 return err_set(e, -ENOMEM, "out of memory");
-        int rc = kube_create(c, &KUBE_MIGRATIONS, vm->meta.ns, m, NULL, e);
+        int rc = in_time(g, e);
+        if (rc == 0)
+                rc = kube_create(c, &KUBE_MIGRATIONS, g->vm->meta.ns, m, NULL, e);
         return rc == -EEXIST ? 0 : rc; /* another eviction was a moment faster */
 }
 
@@ -97,7 +114,7 @@ bool evict_is_dry_run(const struct admission_request *req)
 int evict(struct kube_client *client, const struct admission_request *req, struct arena *a,
           struct evict_answer *out, struct err *e)
 {
-        struct gathered g cleanup(gathered_free) = {0};
+        struct gathered g cleanup(gathered_free) = {.until = mono_add_ms(mono_now(), ASKING_MS)};
         int rc = gather(client, req, a, &g, e);
 
         if (rc)
@@ -112,6 +129,6 @@ int evict(struct kube_client *client, const struct admission_request *req, struc
         if (evict_judge(a, &f, out))
                 return err_set(e, -ENOMEM, "out of memory");
         if (out->verdict == EVICT_MOVE && !evict_is_dry_run(req))
-                return ask_to_move(client, a, g.vm, out->attempt, e);
+                return ask_to_move(client, a, &g, out->attempt, e);
         return 0;
 }

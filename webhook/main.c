@@ -14,12 +14,13 @@
 
 #define LINGER_MS 5000 /* pods that end still get requests (kubernetes#127335) */
 #define DRAIN_MS  5000
-#define HEAPS     2 /* of malloc: fewer threads than that allocate much at once */
+#define API_MS    3000 /* of the 10 s that the API server waits for us, see webhook/evict.c */
+#define HEAPS     2    /* of malloc: fewer threads than that allocate much at once */
 
 struct settings {
         struct http_config http;
         const char *kubeconfig, *scheduler;
-        int64_t port, threads;
+        int64_t port, threads, slow_threads;
 };
 
 static int parse(int argc, char **argv, struct settings *s)
@@ -36,8 +37,10 @@ static int parse(int argc, char **argv, struct settings *s)
                 OPTION_TEXT("scheduler-name", "DROVER_SCHEDULER", "NAME",
                             "scheduler of VM pods; without it they keep the default one",
                             &s->scheduler),
-                OPTION_NUMBER("threads", "DROVER_THREADS", "N",
-                              "HTTP threads; two may wait for a VM", &s->threads, 3, 64),
+                OPTION_NUMBER("threads", "DROVER_THREADS", "N", "HTTP threads; they never wait",
+                              &s->threads, 1, 64),
+                OPTION_NUMBER("slow-threads", "DROVER_SLOW_THREADS", "N",
+                              "threads that wait for the API server", &s->slow_threads, 1, 64),
         };
         struct buf help autobuf = buf_new(8192);
         struct err e;
@@ -54,6 +57,7 @@ static int parse(int argc, char **argv, struct settings *s)
         }
         s->http.port = (uint16_t)s->port;
         s->http.threads = (unsigned)s->threads;
+        s->http.slow_threads = (unsigned)s->slow_threads;
         s->http.max_body = REVIEW_BODY_MAX;
         return rc;
 }
@@ -98,7 +102,11 @@ static int serve(const struct settings *s, struct kube_client *client, const sig
 
 int main(int argc, char **argv)
 {
-        struct settings s = {.scheduler = "", .port = 8443, .threads = 4, .http.trouble = trouble};
+        struct settings s = {.scheduler = "",
+                             .port = 8443,
+                             .threads = 2,
+                             .slow_threads = 8,
+                             .http.trouble = trouble};
         struct kube_client *client = NULL;
         struct kube_config kube = {0};
         sigset_t signals;
@@ -118,6 +126,7 @@ int main(int argc, char **argv)
         sigprocmask(SIG_BLOCK, &signals, NULL); /* before any thread is made */
         review_register_metrics();
         rc = kube_config_load(s.kubeconfig, NULL, &kube, &e);
+        kube.request_ms = API_MS;
         if (rc == 0)
                 rc = kube_client_new(&kube, "drover-webhook", &client, &e);
         if (rc == 0)

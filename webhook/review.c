@@ -10,6 +10,7 @@
 #include "webhook/pod.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,10 @@
         ((size_t)8 << 20) /* the texts about the longest VM that the CRD lets pass are 1 MiB */
 #define MESSAGE_MAX        ((size_t)64 << 10)
 #define EVICTION_ARENA_MAX ((size_t)256 << 10) /* the texts about one pod */
+#define ASKING_MS          4000 /* images are asked for; what is left after it is not */
+#define LARGE              ((size_t)256 << 10) /* a body that takes milliseconds to read; so do */
+#define LARGE_VALUES       20000               /* so many values */
+#define LARGE_AT_ONCE      2
 #define MIGRATOR           "system:serviceaccount:" DROVER_NAMESPACE ":drover-migrator"
 
 static struct metric *seconds, *verdicts;
@@ -35,6 +40,9 @@ void review_register_metrics(void)
 struct review {
         const struct webhook *hook;
         const struct admission_request *req;
+        struct mono began;
+        bool may_block;
+        bool later; /* it would have to wait, and must not */
         struct admission_answer ans;
         struct arena *arena; /* of what the answer borrows */
         struct admission_report report;
@@ -59,11 +67,16 @@ static void deny_for_now(struct review *r, const struct err *e)
 
 /* --- VirtualMachines */
 
+/* When it cannot be told, yes: the agent will say at the start of the VM. */
 static bool has_image(void *ctx, const char *name)
 {
-        const struct review *r = ctx;
+        struct review *r = ctx;
+        bool hurry = mono_ms_between(r->began, mono_now()) > ASKING_MS;
+        struct err e;
+        int rc = cache_image(r->hook->cache, r->req->ns, name, !r->may_block || hurry, &e);
 
-        return cache_image(r->hook->cache, r->req->ns, name);
+        r->later |= rc == -EWOULDBLOCK && !r->may_block;
+        return rc != -ENOENT;
 }
 
 static int deny_problems(struct review *r, struct err *e)
@@ -167,10 +180,13 @@ static int vm_of(struct review *r, struct vm **out, struct err *e)
                 .name = vm_label(pod),
                 .uid = annotation(pod, DROVER_UID_ANNOTATION),
                 .placement = annotation(pod, DROVER_PLACEMENT_ANNOTATION),
+                .at_once = !r->may_block,
         };
         int rc = cache_vm(r->hook->cache, &sought, out, e);
 
-        if (rc == -ENOENT) {
+        if (rc == -EWOULDBLOCK) {
+                r->later = true;
+        } else if (rc == -ENOENT) {
                 deny(r, 422, "Invalid",
                      "metadata.labels[" DROVER_VM_LABEL "]: there is no such VirtualMachine");
         } else if (rc < 0) {
@@ -279,6 +295,10 @@ static int judge_eviction(struct review *r, struct err *e)
 {
         struct evict_answer ans;
 
+        if (!r->may_block) {
+                r->later = true;
+                return 0;
+        }
         r->arena = arena_new(EVICTION_ARENA_MAX);
         if (!r->arena)
                 return err_set(e, -ENOMEM, "out of memory");
@@ -339,6 +359,9 @@ static int answer_request(struct review *r, const struct http_request *req, stru
         struct err e;
         int rc = judge(r, &e);
 
+        rep->later = r->later;
+        if (r->later)
+                return 0;
         if (rc == 0 && r->message.failed)
                 rc = err_set(&e, r->message.error, "out of memory");
         if (rc == 0 && (rc = admission_encode(r->req, &r->ans, &rep->body)) < 0)
@@ -377,9 +400,12 @@ static int decode(const struct http_request *req, struct admission_request *out,
 static void answer(const struct webhook *hook, const struct http_request *req,
                    struct http_reply *rep, int (*judge)(struct review *r, struct err *e))
 {
-        struct mono began = mono_now();
         struct admission_request request;
-        struct review r = {.hook = hook, .req = &request, .ans = {.allowed = true}};
+        struct review r = {.hook = hook,
+                           .req = &request,
+                           .began = mono_now(),
+                           .may_block = req->may_block,
+                           .ans = {.allowed = true}};
         struct err e;
         int rc = decode(req, &request, &e);
 
@@ -391,22 +417,52 @@ static void answer(const struct webhook *hook, const struct http_request *req,
         }
         r.message = buf_new(MESSAGE_MAX);
         rc = answer_request(&r, req, rep, judge);
-        metric_add(verdicts, verdict_of(&r, rc), 1);
-        metric_observe(seconds, req->path, (double)(mono_now().ns - began.ns) / 1e9);
+        if (!r.later) {
+                metric_add(verdicts, verdict_of(&r, rc), 1);
+                metric_observe(seconds, req->path, (double)(mono_now().ns - r.began.ns) / 1e9);
+        }
         json_free(r.patch);
         buf_free(&r.message);
         arena_free(r.arena);
         admission_free(&request);
 }
 
+static bool is_large(const struct http_request *req)
+{
+        return req->body_len > LARGE || values_at_most(req->body, req->body_len) > LARGE_VALUES;
+}
+
+/* Large ones take time and, as trees, many times their size: not on a worker, and few at once. */
+static void admit(const struct webhook *hook, const struct http_request *req,
+                  struct http_reply *rep, int (*judge)(struct review *r, struct err *e))
+{
+        static atomic_int large;
+
+        if (!is_large(req)) {
+                answer(hook, req, rep, judge);
+                return;
+        }
+        if (!req->may_block) {
+                rep->later = true;
+                return;
+        }
+        if (atomic_fetch_add(&large, 1) < LARGE_AT_ONCE) {
+                answer(hook, req, rep, judge);
+        } else {
+                http_reply_error(rep, 503, "too many large reviews at a time");
+                rep->retry_after = 1;
+        }
+        atomic_fetch_sub(&large, 1);
+}
+
 static void on_mutate(void *ctx, const struct http_request *req, struct http_reply *rep)
 {
-        answer(ctx, req, rep, mutate);
+        admit(ctx, req, rep, mutate);
 }
 
 static void on_validate(void *ctx, const struct http_request *req, struct http_reply *rep)
 {
-        answer(ctx, req, rep, validate);
+        admit(ctx, req, rep, validate);
 }
 
 const struct http_route REVIEW_ROUTES[2] = {

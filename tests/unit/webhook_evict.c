@@ -32,6 +32,7 @@ static struct {
         const char *pod, *vm, *current, *asked; /* NULL: there is none */
         int pod_status, create_status;          /* 0: as it should be */
         int gets, creates;
+        int get_ms; /* that an answer takes */
         char created[TEXT_MAX];
 } scene = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -54,6 +55,8 @@ static void answer_get(struct fake_conn *c, const char *target)
 static void script(struct fake_conn *c, const struct fake_request *r, void *ctx)
 {
         (void)ctx;
+        if (scene.get_ms && !fake_sleep(c, scene.get_ms))
+                return;
         pthread_mutex_lock(&scene.lock);
         if (!strcmp(r->method, "POST")) {
                 scene.creates++;
@@ -77,7 +80,7 @@ static int setup(void **state)
         scene.pod = POD;
         scene.vm = VM("");
         scene.current = scene.asked = NULL;
-        scene.pod_status = scene.create_status = scene.gets = scene.creates = 0;
+        scene.pod_status = scene.create_status = scene.gets = scene.creates = scene.get_ms = 0;
         scene.created[0] = '\0';
         scene.server = fake_start(script, NULL);
         cfg.server = fake_url(scene.server);
@@ -194,6 +197,22 @@ static void what_cannot_be_told_is_no_leave(void **state)
         assert_int_equal(evicted(true, small, &ans, &e), -ENOMEM);
 }
 
+/* Each answer comes in good time, all of them together would not. */
+static void slow_answers_have_an_end(void **state)
+{
+        autoarena struct arena *a = arena_new(TEXT_MAX);
+        struct mono began = mono_now();
+        struct evict_answer ans;
+        struct err e;
+
+        (void)state;
+        scene.get_ms = 1500;
+        assert_int_equal(evicted(false, a, &ans, &e), -ETIMEDOUT);
+        assert_int_equal(scene.gets, 3);
+        assert_int_equal(scene.creates, 0);
+        assert_true(mono_ms_between(began, mono_now()) < 7000);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -202,6 +221,7 @@ int main(void)
                 T(others_are_let_go),           T(a_guest_is_asked_to_move),
                 T(a_dry_run_makes_nothing),     cmocka_unit_test(a_dry_run_is_known_by_either_word),
                 T(one_under_way_is_waited_for), T(what_cannot_be_told_is_no_leave),
+                T(slow_answers_have_an_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

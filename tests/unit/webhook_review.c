@@ -38,7 +38,8 @@ static void ask_raw(struct outcome *o, int route, const char *body, size_t len)
                                          .query = "timeout=10s",
                                          .content_type = "application/json",
                                          .body = body,
-                                         .body_len = len};
+                                         .body_len = len,
+                                         .may_block = true};
 
         *o = (struct outcome){.rep = {.status = 200,
                                       .content_type = "application/json",

@@ -27,6 +27,7 @@ static struct {
         int status;              /* of a GET of an object, when not 0 */
         int vm_gets, image_gets;
         bool hold; /* lists are not answered yet */
+        bool hang; /* nothing is, of what is asked for but lists and watches */
 } scene = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void nap(int ms)
@@ -81,9 +82,12 @@ static inline void scene_get(struct fake_conn *c, const char *target)
         pthread_mutex_lock(&scene.lock);
         scene.vm_gets += vm;
         scene.image_gets += !vm;
+        bool hang = scene.hang;
         text = strdup(vm ? scene.stored : "");
         status = scene.status ? scene.status : *text ? 200 : 404;
         pthread_mutex_unlock(&scene.lock);
+        if (hang)
+                fake_hang(c);
         fake_answer(c, status, "",
                     status == 200 ? text : "{\"kind\":\"Status\",\"message\":\"no\"}");
         free(text);
@@ -161,7 +165,7 @@ static inline int scene_setup(void **state)
         (void)state;
         scene.events[0] = scene.stored[0] = 0;
         scene.status = scene.vm_gets = scene.image_gets = 0;
-        scene.hold = false;
+        scene.hold = scene.hang = false;
         scene_set(scene.listed, VM_JSON("web", "u1", "5", "ssd"));
         scene_set(scene.images, "{'metadata':{'name':'debian','namespace':'shop',"
                                 "'resourceVersion':'4'}}");

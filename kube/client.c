@@ -83,6 +83,11 @@ int kube_client_new(const struct kube_config *cfg, const char *user_agent, struc
         return 0;
 }
 
+void kube_client_limit(struct kube_client *c, int64_t ms)
+{
+        c->tune.request_ms = ms;
+}
+
 void kube_client_free(struct kube_client *c)
 {
         if (!c)

@@ -27,6 +27,8 @@ must_check int kube_client_new(const struct kube_config *cfg, const char *user_a
  * stopped and freed, so their pointers are void afterwards. NULL is fine.
  */
 void kube_client_free(struct kube_client *c);
+/* Each synchronous call ends within ms, retries included; before the first one. */
+void kube_client_limit(struct kube_client *c, int64_t ms);
 
 /* A resource: its path below the server and whether it is namespaced. Constant data. */
 struct kube_resource {
@@ -43,10 +45,10 @@ extern const struct kube_resource KUBE_PODS, KUBE_NODES, KUBE_EVENTS, KUBE_LEASE
  * 409 -EEXIST for a create (AlreadyExists) and -EAGAIN (conflict: read again) for all else, 403
  * -EACCES, 401 -EPERM, 422/400 -EINVAL, 410 -ESTALE, 413 -E2BIG, 429 and 5xx -EBUSY after bounded
  * retries that honour Retry-After (a create that got a 5xx without Retry-After may have been done
- * and is not retried), -ETIMEDOUT past the deadline (30 s), -ECONNREFUSED etc. when out of reach,
- * -EKEYREJECTED where TLS fails, -EBADMSG for an answer that is not JSON.
- * The Status message of the API server is in e->msg. *out (may be NULL) is owned by the caller.
- * ns is ignored for cluster-scoped resources. subresource may be NULL ("status", "eviction").
+ * and is not retried), -ETIMEDOUT past the deadline (30 s unless limited), -ECONNREFUSED etc. when
+ * out of reach, -EKEYREJECTED where TLS fails, -EBADMSG for an answer that is not JSON. The Status
+ * message of the API server is in e->msg. *out (may be NULL) is owned by the caller. ns is ignored
+ * for cluster-scoped resources. subresource may be NULL ("status", "eviction").
  */
 must_check int kube_get(struct kube_client *c, const struct kube_resource *r, const char *ns,
                         const char *name, struct json **out, struct err *e);

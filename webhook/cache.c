@@ -194,7 +194,7 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
         int rc;
 
         if (!key_of(key, sought->ns, sought->name))
-                return err_set(e, -ENOENT, "no name of a VirtualMachine");
+                return err_set(e, -ESRCH, "no VirtualMachine has such a name");
         ref = wait_for(c, key);
         rc = ref ? decode_ref(ref, &vm, e) : 0;
         if (rc)
@@ -208,7 +208,7 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
                 return rc;
         if (!is_uid(vm, sought)) {
                 vm_free(vm);
-                return err_set(e, -ENOENT, "the VirtualMachine %s with uid %s is gone", key,
+                return err_set(e, -ESRCH, "the VirtualMachine %s with uid %s is gone", key,
                                sought->uid);
         }
         *out = vm;

@@ -5,7 +5,11 @@
 
 #include <errno.h>
 
+/* All of it, well within what the API server waits for us (timeoutSeconds in manifests/). */
+#define GATHER_MS 6000
+
 struct gathered {
+        struct mono began;
         struct pod *pod;
         struct vm *vm;
         struct migration *current, *asked[EVICTION_ATTEMPTS];
@@ -22,19 +26,21 @@ static void gathered_free(struct gathered *g)
 }
 
 /* *j stays NULL when there is no such object. */
-static int get(struct kube_client *c, const struct kube_resource *r, const char *ns,
-               const char *name, struct json **j, struct err *e)
+static int get(struct kube_client *c, const struct gathered *g, const struct kube_resource *r,
+               const char *ns, const char *name, struct json **j, struct err *e)
 {
+        if (mono_ms_between(g->began, mono_now()) > GATHER_MS)
+                return err_set(e, -ETIMEDOUT, "the API server answers slowly");
         int rc = kube_get(c, r, ns, name, j, e);
 
         return rc == -ENOENT ? 0 : rc;
 }
 
-static int get_migration(struct kube_client *c, const char *ns, const char *name,
-                         struct migration **out, struct err *e)
+static int get_migration(struct kube_client *c, const struct gathered *g, const char *ns,
+                         const char *name, struct migration **out, struct err *e)
 {
         struct json *j autojson = NULL;
-        int rc = get(c, &KUBE_MIGRATIONS, ns, name, &j, e);
+        int rc = get(c, g, &KUBE_MIGRATIONS, ns, name, &j, e);
 
         return rc || !j ? rc : migration_decode(j, out, e);
 }
@@ -47,7 +53,7 @@ static int get_asked(struct kube_client *c, struct arena *a, struct gathered *g,
 
                 if (!name)
                         return err_set(e, -ENOMEM, "out of memory");
-                int rc = get_migration(c, g->vm->meta.ns, name, &m, e);
+                int rc = get_migration(c, g, g->vm->meta.ns, name, &m, e);
                 if (rc || !m)
                         return rc;
                 g->asked[g->nasked++] = m;
@@ -59,19 +65,19 @@ static int gather(struct kube_client *c, const struct admission_request *req, st
                   struct gathered *g, struct err *e)
 {
         struct json *pod autojson = NULL, *vm autojson = NULL;
-        int rc = get(c, &KUBE_PODS, req->ns, req->name, &pod, e);
+        int rc = get(c, g, &KUBE_PODS, req->ns, req->name, &pod, e);
 
         if (!rc && pod)
                 rc = pod_decode(pod, &g->pod, e);
         if (rc || !g->pod || !*g->pod->vm)
                 return rc;
-        rc = get(c, &KUBE_VMS, req->ns, g->pod->vm, &vm, e);
+        rc = get(c, g, &KUBE_VMS, req->ns, g->pod->vm, &vm, e);
         if (!rc && vm)
                 rc = vm_decode(vm, &g->vm, e);
         if (rc || !g->vm)
                 return rc;
         if (*g->vm->status.migration.name)
-                rc = get_migration(c, req->ns, g->vm->status.migration.name, &g->current, e);
+                rc = get_migration(c, g, req->ns, g->vm->status.migration.name, &g->current, e);
         return rc ? rc : get_asked(c, a, g, e);
 }
 
@@ -94,24 +100,41 @@ bool evict_is_dry_run(const struct admission_request *req)
         return req->dry_run || json_count(how) > 0;
 }
 
-int evict(struct kube_client *client, const struct admission_request *req, struct arena *a,
-          struct evict_answer *out, struct err *e)
+static int decide(struct kube_client *client, const struct admission_request *req, struct arena *a,
+                  struct gathered *g, struct evict_answer *out, struct err *e)
 {
-        struct gathered g cleanup(gathered_free) = {0};
-        int rc = gather(client, req, a, &g, e);
+        int rc = gather(client, req, a, g, e);
 
         if (rc)
                 return rc;
-        if (!g.pod) { /* the API server will say so */
+        if (!g->pod) { /* the API server will say so */
                 *out = (struct evict_answer){.verdict = EVICT_ALLOW, .message = ""};
                 return 0;
         }
-        const struct evict_facts f = {g.pod,     g.vm,
-                                      g.current, (const struct migration *const *)g.asked,
-                                      g.nasked,  wall_us()};
+        const struct evict_facts f = {g->pod,     g->vm,
+                                      g->current, (const struct migration *const *)g->asked,
+                                      g->nasked,  wall_us()};
         if (evict_judge(a, &f, out))
                 return err_set(e, -ENOMEM, "out of memory");
         if (out->verdict == EVICT_MOVE && !evict_is_dry_run(req))
-                return ask_to_move(client, a, g.vm, out->attempt, e);
+                return ask_to_move(client, a, g->vm, out->attempt, e);
         return 0;
+}
+
+int evict(struct kube_client *client, const struct admission_request *req, struct arena *a,
+          struct evict_answer *out, struct err *e)
+{
+        struct gathered g cleanup(gathered_free) = {.began = mono_now()};
+        int rc = decide(client, req, a, &g, out, e);
+
+        if (rc < 0 && g.vm)
+                err_wrap(e, "VM %s/%s is %s on %s and whether it can leave cannot be told now",
+                         req->ns, g.vm->meta.name, vm_phase_name(g.vm->status.phase),
+                         g.vm->status.owner.node);
+        else if (rc < 0 && g.pod)
+                err_wrap(e, "VM %s/%s of pod %s cannot be looked up now", req->ns, g.pod->vm,
+                         req->name);
+        else if (rc < 0)
+                err_wrap(e, "pod %s/%s cannot be looked up now", req->ns, req->name);
+        return rc;
 }

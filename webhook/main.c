@@ -1,6 +1,6 @@
 /*
- * drover-webhook: admission of virtual machines and of their pods. It writes nothing to the
- * cluster.
+ * drover-webhook: admission of virtual machines, of their pods, and of evictions. All that it
+ * writes to the cluster is the migration that an eviction becomes.
  */
 #include "base/log.h"
 #include "base/options.h"
@@ -13,7 +13,8 @@
 
 #define LINGER_MS 5000 /* pods that end still get requests (kubernetes#127335) */
 #define DRAIN_MS  5000
-#define HEAPS     2 /* of malloc: fewer threads than that allocate much at once */
+#define CALL_MS   1500 /* a review takes a few calls, and must end within ten seconds */
+#define HEAPS     2    /* of malloc: fewer threads than that allocate much at once */
 
 struct settings {
         struct http_config http;
@@ -117,8 +118,10 @@ int main(int argc, char **argv)
         rc = kube_config_load(s.kubeconfig, NULL, &kube, &e);
         if (rc == 0)
                 rc = kube_client_new(&kube, "drover-webhook", &client, &e);
-        if (rc == 0)
+        if (rc == 0) {
+                kube_client_limit(client, CALL_MS);
                 rc = serve(&s, client, &signals, &e);
+        }
         if (rc < 0)
                 log_err(&e, "cannot go on", NULL);
         kube_client_free(client);

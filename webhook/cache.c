@@ -188,7 +188,7 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
         int rc;
 
         if (!key_of(key, sought->ns, sought->name))
-                return err_set(e, -ENOENT, "no name of a VirtualMachine");
+                return err_set(e, -ESRCH, "no VirtualMachine has such a name");
         ref = kube_store_get(c->vms, key);
         if (!ref && !sought->at_once)
                 ref = wait_for(c, key);
@@ -205,7 +205,7 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
                 return rc;
         if (!is_uid(vm, sought)) {
                 vm_free(vm);
-                return err_set(e, -ENOENT, "the VirtualMachine %s with uid %s is gone", key,
+                return err_set(e, -ESRCH, "the VirtualMachine %s with uid %s is gone", key,
                                sought->uid);
         }
         *out = vm;

@@ -23,8 +23,8 @@ struct vm_sought {
  * The VM, decoded anew for the caller (vm_free). A VM that the watch has not shown yet is waited
  * for up to two seconds, then asked for. One that the watch shows with another uid or placement
  * than the pod was made for is asked for at once: the migrator, whose watch is another one, may
- * have seen a newer state than ours. -ENOENT when there is none (or only another of that name),
- * other codes when it cannot be told now.
+ * have seen a newer state than ours. -ESRCH when there will never be one: there is another of that
+ * name. Other codes when it cannot be told now, -ENOENT when it is not there yet.
  */
 must_check int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out,
                         struct err *e);

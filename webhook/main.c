@@ -1,6 +1,6 @@
 /*
- * drover-webhook: admission of virtual machines and of their pods. It writes nothing to the
- * cluster.
+ * drover-webhook: admission of virtual machines, of their pods, and of evictions. All that it
+ * writes to the cluster is the migration that an eviction becomes.
  */
 #include "base/guard.h"
 #include "base/log.h"

@@ -203,6 +203,11 @@ int pod_patch(const struct json *pod, const struct vm *vm, const char *scheduler
         struct json *patch = json_new_array();
         int rc = patch ? 0 : no_memory(e);
 
+        if (!rc && *json_str(json_get(pod, "spec"), "nodeName", ""))
+                rc = err_set(
+                        e, -EINVAL,
+                        "spec.nodeName: the node of a VM pod is chosen by the scheduler, which "
+                        "asks drover-extender; the pod must not name one itself");
         if (!rc && !first_container(pod))
                 rc = err_set(e, -EINVAL, "spec.containers: a VM pod needs a container");
         if (!rc)

@@ -186,11 +186,18 @@ static int vm_of(struct review *r, struct vm **out, struct err *e)
 
         if (rc == -EWOULDBLOCK) {
                 r->later = true;
+        } else if (rc == -ESRCH) {
+                err_wrap(e, "metadata.labels[" DROVER_VM_LABEL "]");
+                deny(r, 422, "Invalid", e->msg);
         } else if (rc == -ENOENT) {
-                deny(r, 422, "Invalid",
-                     "metadata.labels[" DROVER_VM_LABEL "]: there is no such VirtualMachine");
+                err_set(e, rc,
+                        "metadata.labels[" DROVER_VM_LABEL
+                        "]: VirtualMachine %s/%s has not been seen yet; try again",
+                        sought.ns, sought.name);
+                deny_for_now(r, e);
         } else if (rc < 0) {
-                err_wrap(e, "the pod's VirtualMachine cannot be looked up now");
+                err_wrap(e, "VirtualMachine %s/%s cannot be looked up now, try again", sought.ns,
+                         sought.name);
                 deny_for_now(r, e);
         }
         return rc;
@@ -303,9 +310,9 @@ static int judge_eviction(struct review *r, struct err *e)
         if (!r->arena)
                 return err_set(e, -ENOMEM, "out of memory");
         int rc = evict(r->hook->client, r->req, r->arena, &ans, e);
-        if (rc < 0)
-                return rc;
-        if (ans.verdict == EVICT_REFUSE)
+        if (rc < 0) /* anything but 429 would end the drain that asks */
+                deny(r, 429, "TooManyRequests", e->msg);
+        else if (ans.verdict == EVICT_REFUSE)
                 deny(r, 403, "Forbidden", ans.message);
         else if (ans.verdict != EVICT_ALLOW && evict_is_dry_run(r->req))
                 would_move(r, &ans);

@@ -94,11 +94,11 @@ static void not_there(void **state)
         struct vm *vm;
 
         (void)state;
-        assert_int_equal(seek("ghost", "u9", "", &vm), -ENOENT);
+        assert_int_equal(seek("ghost", "u9", "", &vm), -ENOENT); /* not yet */
         assert_null(vm);
         memset(name, 'a', sizeof(name) - 1);
         name[sizeof(name) - 1] = 0;
-        assert_int_equal(seek(name, "", "", &vm), -ENOENT);
+        assert_int_equal(seek(name, "", "", &vm), -ESRCH); /* never */
 }
 
 /* The migrator has seen a newer placement than our watch: the pod is judged by that. */
@@ -178,7 +178,7 @@ static void another_vm_of_that_name(void **state)
 
         (void)state;
         scene_set(scene.stored, VM_JSON("web", "u1", "5", "ssd"));
-        assert_int_equal(seek("web", "u0", "", &vm), -ENOENT); /* the pod's VM is gone */
+        assert_int_equal(seek("web", "u0", "", &vm), -ESRCH); /* the pod's VM is gone */
         assert_null(vm);
         scene_set(scene.stored, VM_JSON("web", "u7", "30", "hdd"));
         assert_int_equal(seek("web", "u7", "", &vm), 0); /* the cached one is gone */

@@ -436,6 +436,7 @@ static void impossible_pods(void **state)
                 "{}",
                 "{'spec':{}}",
                 "{'spec':{'containers':[]}}",
+                "{'spec':{'containers':[{}],'nodeName':'node1'}}",
                 "{'spec':{'containers':[{}],'affinity':{'nodeAffinity':{'" REQUIRED
                 "':{'nodeSelectorTerms':7}}}}}",
         };

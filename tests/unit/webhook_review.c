@@ -283,15 +283,54 @@ static void what_is_not_ours_passes(void **state)
         }
 }
 
-static void pod_of_no_vm(void **state)
+/* It may come: the migrator has seen it, by another watch than ours. */
+static void pod_of_a_vm_not_seen_yet(void **state)
 {
         struct outcome o;
 
         (void)state;
         ask(&o, MUTATE, ON_PODS("CREATE", MIGRATOR, POD("'drover.dev/vm':'ghost'", "")));
-        assert_int_equal(o.code, 422);
-        assert_non_null(strstr(o.message, "metadata.labels[drover.dev/vm]"));
+        assert_int_equal(o.code, 429);
+        assert_string_equal(o.message, "metadata.labels[drover.dev/vm]: VirtualMachine shop/ghost "
+                                       "has not been seen yet; try again");
+        assert_int_equal(json_int(json_get(o.status, "details"), "retryAfterSeconds", 0), 1);
         outcome_free(&o);
+}
+
+/* It will not: what the API server has is another one of that name. */
+static void pod_of_a_vm_that_is_gone(void **state)
+{
+        struct outcome o;
+
+        (void)state;
+        scene_set(scene.stored, VM_JSON("web", "u1", "5", "ssd"));
+        for (int route = MUTATE; route <= VALIDATE; route++) {
+                ask(&o, route,
+                    ON_PODS("CREATE", MIGRATOR, POD(OF_WEB, "'drover.dev/vm-uid':'u0'")));
+                assert_int_equal(o.code, 422);
+                assert_string_equal(o.message, "metadata.labels[drover.dev/vm]: the VirtualMachine "
+                                               "shop/web with uid u0 is gone");
+                outcome_free(&o);
+        }
+}
+
+/* Nobody would have asked the scheduler, nor that the extender. */
+static void pod_that_names_its_node(void **state)
+{
+        struct outcome o;
+
+        (void)state;
+        for (int route = MUTATE; route <= VALIDATE; route++) {
+                ask(&o, route,
+                    ON_PODS("CREATE", MIGRATOR,
+                            "{'metadata':{'name':'p','labels':{" OF_WEB
+                            "}},'spec':{'containers':[{}],'nodeName':'node1'}}"));
+                assert_int_equal(o.code, 422);
+                assert_non_null(strstr(o.message,
+                                       "spec.nodeName: the node of a VM pod is chosen by "
+                                       "the scheduler"));
+                outcome_free(&o);
+        }
 }
 
 static void vm_that_cannot_be_told(void **state)
@@ -443,6 +482,135 @@ static void warnings(void **state)
         assert_string_equal(json_string(json_first(w)),
                             "spec.memory.guest: 2048 MiB from the next restart of the guest on "
                             "(spec.restartedAt)");
+        outcome_free(&o);
+}
+
+/* --- evictions */
+
+#define EVICT(dry)                                                                                 \
+        "'kind':{'kind':'Eviction'},'subResource':'eviction','namespace':'shop','name':"           \
+        "'drover-vm-web-e3','operation':'CREATE','userInfo':{'username':'anna'},'object':{"        \
+        "'metadata':{'name':'drover-vm-web-e3','namespace':'shop'}" dry "}"
+#define HANDLE                                                                                     \
+        "{'metadata':{'name':'drover-vm-web-e3','namespace':'shop','labels':{'drover.dev/vm':"     \
+        "'web'},'annotations':{'drover.dev/vm-uid':'u1'}},'spec':{'nodeName':'node1'},'status':{"  \
+        "'phase':'Running'}}"
+#define RUNNING(spec, status)                                                                      \
+        "{'metadata':{'name':'web','namespace':'shop','uid':'u1'},'spec':{'memory':{'guest':"      \
+        "'1Gi'}" spec "},'status':{'phase':'Running','owner':{'node':'node1','epoch':3},"          \
+        "'podName':'drover-vm-web-e3'" status "}}"
+#define MOVE(status)                                                                               \
+        "{'metadata':{'name':'web-3-drain-1','namespace':'shop'},'spec':{'vm':'web'},'status':{"   \
+        "'source':'node1'," status "}}"
+#define NOT_MIGRATABLE                                                                             \
+        ",'conditions':[{'type':'LiveMigratable','status':'False','message':'disk data is a "      \
+        "PersistentVolumeClaim'}]"
+
+/* Each 429 names the VM, what it does, and what is waited for. */
+static void evictions(void **state)
+{
+        static const struct {
+                const char *pod, *vm, *move;
+                int code; /* 0: allowed */
+                const char *message;
+                int made; /* migrations */
+        } t[] = {
+                {"", "", "", 0, "", 0},
+                {"{'metadata':{'name':'drover-vm-web-e3'}}", "", "", 0, "", 0},
+                {HANDLE, "", "", 0, "", 0},
+                {HANDLE, RUNNING("", ""), "", 429,
+                 "VM shop/web is asked to leave node1 by a live migration: it is Running, and "
+                 "waits "
+                 "for migration web-3-drain-1 to begin",
+                 1},
+                {HANDLE, RUNNING("", ""), MOVE("'phase':'Copying','target':'node2'"), 429,
+                 "VM shop/web is leaving node1: migration web-3-drain-1 is Copying, to node2, and "
+                 "waits for the end of the copy",
+                 0},
+                {HANDLE, RUNNING(",'evictionStrategy':'None'", ""), "", 403,
+                 "VM shop/web is Running on node1 and has evictionStrategy None: stop it "
+                 "(spec.runStrategy: Halted) or move it yourself",
+                 0},
+                {HANDLE, RUNNING("", NOT_MIGRATABLE), "", 403,
+                 "VM shop/web is Running on node1 and cannot be migrated: disk data is a "
+                 "PersistentVolumeClaim; stop it (spec.runStrategy: Halted) to empty the node",
+                 0},
+                {HANDLE, RUNNING(",'runStrategy':'Halted'", ""), "", 429,
+                 "VM shop/web is Running on node1 and is to stop (spec.runStrategy: Halted): the "
+                 "end of the guest is waited for",
+                 0},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < countof(t); i++) {
+                struct outcome o;
+                int made = scene_count(&scene.posts);
+
+                scene_set(scene.pod, t[i].pod);
+                scene_set(scene.stored, t[i].vm);
+                scene_set(scene.move, t[i].move);
+                ask(&o, VALIDATE, EVICT(""));
+                if (o.code != t[i].code || strcmp(o.message, t[i].message) != 0)
+                        fail_msg("row %zu: %d %s", i, o.code, o.message);
+                if (t[i].code == 429)
+                        assert_string_equal(json_str(o.status, "reason", ""), "TooManyRequests");
+                /* else client-go would come back by itself, and show nobody the message */
+                assert_null(json_get(o.status, "details"));
+                assert_int_equal(scene_count(&scene.posts) - made, t[i].made);
+                outcome_free(&o);
+        }
+}
+
+static void dry_evictions(void **state)
+{
+        static const char *const dry[] = {EVICT("") ",'dryRun':true",
+                                          EVICT(",'deleteOptions':{'dryRun':['All']}")};
+        struct outcome o;
+
+        (void)state;
+        scene_set(scene.pod, HANDLE);
+        scene_set(scene.stored, RUNNING("", ""));
+        for (size_t i = 0; i < countof(dry); i++) {
+                ask(&o, VALIDATE, dry[i]);
+                assert_true(o.allowed);
+                assert_non_null(strstr(json_string(json_first(json_get(o.response, "warnings"))),
+                                       "VM shop/web is asked to leave node1"));
+                outcome_free(&o);
+        }
+        scene_set(scene.stored, RUNNING(",'evictionStrategy':'None'", ""));
+        ask(&o, VALIDATE, dry[0]);
+        assert_int_equal(o.code, 403); /* what would be said in earnest */
+        outcome_free(&o);
+        assert_int_equal(scene_count(&scene.posts), 0);
+}
+
+/* An API server that does not answer as it should: the drain comes back, it does not end. */
+static void evictions_that_cannot_be_judged(void **state)
+{
+        struct outcome o;
+
+        (void)state;
+        scene.status = 403;
+        ask(&o, VALIDATE, EVICT(""));
+        assert_int_equal(o.code, 429);
+        assert_string_equal(json_str(o.status, "reason", ""), "TooManyRequests");
+        assert_non_null(strstr(o.message, "pod shop/drover-vm-web-e3 cannot be looked up now: "));
+        outcome_free(&o);
+        scene.status = 0;
+        scene_set(scene.pod, HANDLE);
+        scene_set(scene.stored, RUNNING("", ""));
+        scene.post_status = 403;
+        ask(&o, VALIDATE, EVICT(""));
+        assert_int_equal(o.code, 429);
+        assert_non_null(strstr(o.message,
+                               "VM shop/web is Running on node1 and whether it can leave "
+                               "cannot be told now: "));
+        outcome_free(&o);
+        scene_set(scene.stored, "{'metadata':7}");
+        ask(&o, VALIDATE, EVICT(""));
+        assert_int_equal(o.code, 429);
+        assert_non_null(
+                strstr(o.message, "VM shop/web of pod drover-vm-web-e3 cannot be looked up"));
         outcome_free(&o);
 }
 
@@ -719,6 +887,7 @@ static int setup(void **state)
         int rc = scene_setup(state);
 
         hook.cache = scene.cache;
+        hook.client = scene.client;
         return rc;
 }
 
@@ -732,12 +901,17 @@ int main(void)
                 scene_test(unpatched_handle_does_not_pass),
                 scene_test(pods_of_others_are_refused),
                 scene_test(what_is_not_ours_passes),
-                scene_test(pod_of_no_vm),
+                scene_test(pod_of_a_vm_not_seen_yet),
+                scene_test(pod_of_a_vm_that_is_gone),
+                scene_test(pod_that_names_its_node),
                 scene_test(vm_that_cannot_be_told),
                 scene_test(newer_placement_than_the_watch),
                 scene_test(pod_updates),
                 scene_test(vms),
                 scene_test(warnings),
+                scene_test(evictions),
+                scene_test(dry_evictions),
+                scene_test(evictions_that_cannot_be_judged),
                 scene_test(hostile_bodies),
                 scene_test(large_denials),
                 scene_test(mangled_bodies),

@@ -24,6 +24,10 @@ static struct {
         char events[SCENE_TEXT]; /* lines of the watch of VMs, from its begin */
         char stored[SCENE_TEXT]; /* what a GET of a VM yields, "": 404 */
         char images[SCENE_TEXT]; /* items of the list of images */
+        char pod[SCENE_TEXT];    /* what a GET of a pod yields, "": 404 */
+        char move[SCENE_TEXT];   /* likewise of a migration: of each of that name, or the first */
+        char made[SCENE_TEXT];   /* target and body of the last POST */
+        int posts, post_status;  /* post_status: instead of 201, when not 0 */
         int status;              /* of a GET of an object, when not 0 */
         int vm_gets, image_gets;
         bool hold; /* lists are not answered yet */
@@ -73,17 +77,32 @@ static inline void scene_list(struct fake_conn *c, const char *items)
         fake_answer(c, 200, "", buf_str(&b));
 }
 
+/* The migration when it has that name; any image is absent. */
+static inline const char *scene_stored(const char *target)
+{
+        const char *move = strstr(target, "/virtualmachinemigrations/");
+        char name[128];
+
+        if (strstr(target, "/virtualmachines/"))
+                return scene.stored;
+        if (strstr(target, "/pods/"))
+                return scene.pod;
+        if (!move)
+                return "";
+        snprintf(name, sizeof(name), "\"name\":\"%s\"", strrchr(move, '/') + 1);
+        return strstr(scene.move, name) ? scene.move : "";
+}
+
 static inline void scene_get(struct fake_conn *c, const char *target)
 {
-        bool vm = strstr(target, "/virtualmachines/");
         char *text;
         int status;
 
         pthread_mutex_lock(&scene.lock);
-        scene.vm_gets += vm;
-        scene.image_gets += !vm;
+        scene.vm_gets += strstr(target, "/virtualmachines/") != NULL;
+        scene.image_gets += strstr(target, "/virtualmachineimages/") != NULL;
         bool hang = scene.hang;
-        text = strdup(vm ? scene.stored : "");
+        text = strdup(scene_stored(target));
         status = scene.status ? scene.status : *text ? 200 : 404;
         pthread_mutex_unlock(&scene.lock);
         if (hang)
@@ -93,12 +112,27 @@ static inline void scene_get(struct fake_conn *c, const char *target)
         free(text);
 }
 
+static inline void scene_post(struct fake_conn *c, const struct fake_request *r)
+{
+        int status;
+
+        pthread_mutex_lock(&scene.lock);
+        scene.posts++;
+        snprintf(scene.made, SCENE_TEXT, "%s %s", r->target, r->body);
+        status = scene.post_status ? scene.post_status : 201;
+        pthread_mutex_unlock(&scene.lock);
+        fake_answer(c, status, "",
+                    status == 201 ? r->body : "{\"kind\":\"Status\",\"message\":\"no\"}");
+}
+
 static inline void scene_script(struct fake_conn *c, const struct fake_request *r, void *ctx)
 {
         bool images = strstr(r->target, "virtualmachineimages");
 
         (void)ctx;
-        if (strstr(r->target, "/namespaces/"))
+        if (!strcmp(r->method, "POST"))
+                scene_post(c, r);
+        else if (strstr(r->target, "/namespaces/"))
                 scene_get(c, r->target);
         else if (strstr(r->target, "watch=1"))
                 scene_watch(c, images ? "" : scene.events);
@@ -163,8 +197,8 @@ static inline void scene_begin(void)
 static inline int scene_setup(void **state)
 {
         (void)state;
-        scene.events[0] = scene.stored[0] = 0;
-        scene.status = scene.vm_gets = scene.image_gets = 0;
+        scene.events[0] = scene.stored[0] = scene.pod[0] = scene.move[0] = scene.made[0] = 0;
+        scene.status = scene.vm_gets = scene.image_gets = scene.posts = scene.post_status = 0;
         scene.hold = scene.hang = false;
         scene_set(scene.listed, VM_JSON("web", "u1", "5", "ssd"));
         scene_set(scene.images, "{'metadata':{'name':'debian','namespace':'shop',"

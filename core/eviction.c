@@ -117,7 +117,8 @@ static const char *again_later(struct arena *a, const struct evict_facts *f)
         if (f->nasked == EVICTION_ATTEMPTS)
                 snprintf(when, sizeof(when), "when older migrations have been cleared away");
         else
-                snprintf(when, sizeof(when), "in %lld s", (long long)((left_us + 999999) / 1000000));
+                snprintf(when, sizeof(when), "in %lld s",
+                         (long long)((left_us + 999999) / 1000000));
         return arena_printf(a,
                             "VM %s/%s is still %s on %s: migration %s %s: %s; another attempt "
                             "follows %s",

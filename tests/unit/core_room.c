@@ -34,9 +34,11 @@ static void a_full_host_is_not_made_the_owner(void **state)
         assert_string_equal(w.vm.status.owner.node, "");
         assert_int_equal(w.vm.status.owner.epoch, 0);
         assert_int_equal(w.vm.status.phase, VM_PENDING);
-        assert_string_equal(w.vm.status.reason, "node1: all of its 3 VM slots are taken [rule 8 slots]");
+        assert_string_equal(w.vm.status.reason,
+                            "node1: all of its 3 VM slots are taken [rule 8 slots]");
         assert_string_equal(said("Ready")->reason, "NoRoom");
-        assert_string_equal(said("Ready")->message, "node1: all of its 3 VM slots are taken [rule 8 slots]");
+        assert_string_equal(said("Ready")->message,
+                            "node1: all of its 3 VM slots are taken [rule 8 slots]");
         assert_int_equal(w.vm.status.refused.count, 1);
         assert_int_equal(w.npods, 0); /* it would count as promised on a host it will not have */
         assert_in_range(w.out.again_ms, 900, 1001);
@@ -96,7 +98,8 @@ static void a_clock_set_back_waits_no_longer(void **state)
 static void nor_is_one_that_cannot_be_judged(void **state)
 {
         static const char *const why[] = {
-                "node1: its Drover agent has not been heard from for more than 15 s [rule 2 silent]",
+                "node1: its Drover agent has not been heard from for more than 15 s [rule 2 "
+                "silent]",
                 "node1: no Drover agent has reported a hypervisor there [rule 1 no-host]",
                 "node1: its hypervisor is not Ready: libvirtd is away",
                 "node1: storage pool default at /p is unhealthy: hangs"};
@@ -180,7 +183,8 @@ static void a_full_host_is_not_made_the_target(void **state)
         assert_int_equal(w.nmigs, 1);
         assert_int_equal(last()->status.phase, MIG_PENDING);
         assert_string_equal(last()->status.target, "");
-        assert_string_equal(last()->status.message, "node2: 1 CPUs are asked for, 0 of 8 are free [rule 9 cpus]");
+        assert_string_equal(last()->status.message,
+                            "node2: 1 CPUs are asked for, 0 of 8 are free [rule 9 cpus]");
         assert_int_equal(last()->status.verdicts[0].rule, PREFLIGHT_ROOM);
         assert_null(pod("drover-move-demo-1-1"));
         assert_string_equal(last()->status.pod, "drover-move-demo-1-1-t1");
@@ -283,7 +287,8 @@ static void a_restart_without_room_leaves_the_guest_running(void **state)
         assert_int_equal(w.vm.status.granted.epoch, 0);
         assert_string_equal(said("RestartRequired")->reason, "NoRoom");
         assert_string_equal(said("RestartRequired")->message,
-                            "node1: 4 CPUs are asked for, 3 of 8 are free [rule 9 cpus]; the guest runs on as it "
+                            "node1: 4 CPUs are asked for, 3 of 8 are free [rule 9 cpus]; the guest "
+                            "runs on as it "
                             "is, and is restarted when there is room");
         assert_int_equal(w.vm.status.phase, VM_RUNNING);
         assert_int_equal(w.out.again_ms, REC_ROOM_AGAIN_MS);

@@ -14,15 +14,21 @@ static int lookup(virConnectPtr c, const char *uuid, virDomainPtr *out, struct e
         return *out ? 0 : virt_error(e, "domain %s", uuid);
 }
 
-static void read_meta(virDomainPtr dom, bool active, struct domain_facts *f)
+/*
+ * No metadata: the domain is a stranger's. Anything else that goes wrong leaves open whose it is,
+ * and a guest of ours must not be taken for a stranger because libvirtd fell just then.
+ */
+static int read_meta(virDomainPtr dom, bool active, struct domain_facts *f, struct err *e)
 {
-        char *xml =
+        autofree char *xml =
                 virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, DOMXML_NS,
                                      active ? VIR_DOMAIN_AFFECT_LIVE : VIR_DOMAIN_AFFECT_CONFIG);
 
+        if (!xml && virGetLastErrorCode() != VIR_ERR_NO_DOMAIN_METADATA)
+                return virt_error(e, "metadata of domain %s", f->uuid);
         f->ours = xml && domain_meta_parse(xml, &f->meta);
-        free(xml);
-        virResetLastError(); /* no metadata is no error */
+        virResetLastError();
+        return 0;
 }
 
 static void judge_paused(struct domain_facts *f)
@@ -31,8 +37,8 @@ static void judge_paused(struct domain_facts *f)
 
         f->own = OWN_PAUSED;
         f->state = DOMAIN_PAUSED;
-        if (!incoming)
-                return;
+        if (!incoming || f->vir_reason == VIR_DOMAIN_PAUSED_IOERROR)
+                return; /* who reads and writes has been resumed, though the mark is still there */
         /*
          * While a guest is being received its state says "paused for migration"; libvirt changes
          * that to "paused by user" when the whole of it has arrived and the source asked for
@@ -140,7 +146,9 @@ int domain_read(virConnectPtr c, const char *uuid, struct domain_facts *out, str
         f.cores = info.nrVirtCpu;
         f.memory = (int64_t)info.maxMem * 1024;
         domain_judge(&f);
-        read_meta(dom, f.active, &f);
+        rc = read_meta(dom, f.active, &f, e);
+        if (rc)
+                return rc;
         domain_judge(&f); /* again, now knowing what the metadata says */
         *out = f;
         return 0;

@@ -87,3 +87,17 @@ int fresh_read(struct kube_client *kube, const char *ns, const char *name, struc
                 *out = f;
         return rc;
 }
+
+int fresh_still_sent(struct kube_client *kube, const struct fresh *f, const char *uid,
+                     const char *node, int64_t epoch, struct err *e)
+{
+        autofresh struct fresh now = {0};
+        int rc = read_migrations(kube, f->vm->meta.ns, f->vm->meta.name, &now, e);
+
+        if (rc)
+                return rc;
+        return fresh_sent(&now, uid, node, epoch)
+                       ? 0
+                       : err_set(e, -ESTALE,
+                                 "the migration that sent the guest has ended otherwise");
+}

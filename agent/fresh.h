@@ -29,6 +29,14 @@ static inline void fresh_free(struct fresh *f)
  */
 bool fresh_sent(const struct fresh *f, const char *uid, const char *node, int64_t epoch);
 
+/*
+ * The same, asked now. f->vm was read after f->migrations, so that the owner may have been written
+ * since, by a start anew after the migration had failed: before an arrival is resumed the question
+ * is put once more. -ESTALE when the answer is no.
+ */
+must_check int fresh_still_sent(struct kube_client *kube, const struct fresh *f, const char *uid,
+                                const char *node, int64_t epoch, struct err *e);
+
 #define autofresh cleanup(fresh_free)
 
 #endif

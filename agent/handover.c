@@ -18,6 +18,7 @@
 #define DEATH_POLL_MS 1
 #define COMPLETE_LOOK_MS                                                                           \
         10 /* between looks at the target in the pause, until it holds the whole guest */
+#define FROZEN_MS       250   /* between looks in the pause: too long not to have missed anything */
 #define TARGET_LOOK_MS  200   /* between look-ups of the target's domain until it exists */
 #define RESUME_MS       60000 /* how long locks or the network may stand in the way */
 #define RESUME_PAUSE_MS 10    /* between attempts */
@@ -278,16 +279,33 @@ static bool died(struct move *m, struct arrival *t)
 }
 
 /*
+ * That the source went on is told by an event. Whoever stood still in the pause may see the
+ * source's death before the event that came first: then libvirt is asked what became of it, as
+ * after a restart of the agent.
+ */
+static void not_frozen(struct move *m, struct mono *looked)
+{
+        struct mono now = mono_now();
+
+        if (mono_ms_between(*looked, now) > FROZEN_MS)
+                m->blind = true;
+        *looked = now;
+}
+
+/*
  * Waits until the process is dead; false when there is nothing to wait for any more. The target's
  * domain is looked up on the way, as soon as it exists, so that the pause need not wait for that.
  */
 static bool wait_death(struct move *m, struct arrival *t)
 {
+        struct mono looked = mono_now();
         struct err e;
 
         while (!m->call_over) {
                 if (m->near) {
-                        if (died(m, t))
+                        bool dead = died(m, t);
+                        not_frozen(m, &looked);
+                        if (dead)
                                 return true;
                         continue;
                 }
@@ -296,6 +314,7 @@ static bool wait_death(struct move *m, struct arrival *t)
                         forget(t);
                 if (wait_calmly(m, t->dom ? -1 : TARGET_LOOK_MS))
                         return true;
+                looked = mono_now();
         }
         return guest_process_dead(&m->process, 0);
 }

@@ -129,12 +129,14 @@ struct control {
 
 static void decide(struct move *m, struct control *c, int64_t pass)
 {
-        const struct vm_migration_policy *policy = &m->vm->spec.migration;
-        int64_t allowed = converge_allowed_ms(policy, memory_of(m->vm));
+        struct vm_migration_policy policy = m->vm->spec.migration;
+        int64_t allowed = converge_allowed_ms(&policy, memory_of(m->vm));
         enum converge_action a;
 
+        policy.post_copy &=
+                !m->proven; /* it runs the target early: not where that is to be proven */
         pthread_mutex_lock(&m->lock);
-        a = converge_step(&c->converge, policy, pass, m->transfer.bytes_left,
+        a = converge_step(&c->converge, &policy, pass, m->transfer.bytes_left,
                           mono_ms_between(m->began, mono_now()), allowed);
         m->timed_out |= a == CONVERGE_ABORT;
         if (m->cancel)

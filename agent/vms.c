@@ -223,6 +223,9 @@ static int64_t do_resume(const struct job *j)
 {
         struct err e = {0};
 
+        if (fresh_still_sent(j->a->kube, j->fresh, j->facts.meta.migration, j->a->config.node,
+                             j->facts.meta.epoch, &e))
+                return failed(j, &e, "cannot resume received guest");
         log_msg(LOG_INFO, "resuming received guest as its owner", "namespace", j->ns, "vm", j->name,
                 NULL);
         if (domain_resume(j->conn, j->uuid, &e))

@@ -98,8 +98,8 @@ static void a_clock_set_back_waits_no_longer(void **state)
 static void nor_is_one_that_cannot_be_judged(void **state)
 {
         static const char *const why[] = {
-                "node1: its Drover agent has not been heard from for more than 15 s [rule 2 "
-                "silent]",
+                ("node1: its Drover agent has not been heard from for more than 15 s [rule 2 "
+                 "silent]"),
                 "node1: no Drover agent has reported a hypervisor there [rule 1 no-host]",
                 "node1: its hypervisor is not Ready: libvirtd is away",
                 "node1: storage pool default at /p is unhealthy: hangs"};

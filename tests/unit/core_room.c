@@ -101,8 +101,8 @@ static void nor_is_one_that_cannot_be_judged(void **state)
                 ("node1: its Drover agent has not been heard from for more than 15 s [rule 2 "
                  "silent]"),
                 "node1: no Drover agent has reported a hypervisor there [rule 1 no-host]",
-                "node1: its hypervisor is not Ready: libvirtd is away",
-                "node1: storage pool default at /p is unhealthy: hangs"};
+                "node1: its hypervisor is not Ready: libvirtd is away [rule 3 not-ready]",
+                "node1: storage pool default at /p is unhealthy: hangs [rule 7 pool-health]"};
 
         for (size_t i = 0; i < countof(why); i++) {
                 arena_free(w.a);

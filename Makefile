@@ -158,11 +158,11 @@ demo: lab-up
 	@tests/e2e/demo
 test: deps
 	@tests/run-all
-e2e: NODES = 3
+e2e: NODES = 4
 e2e: lab-up
 	@tests/e2e/run
 # everything is killed and cut off at every boundary of a move: an hour; with SEED=s, half of it
-test-faults: NODES = 3
+test-faults: NODES = 4
 test-faults: lab-up
 	@tests/e2e/run --faults $(SEED)
 # moves by Drover against bare libvirt's, in pairs: half an hour

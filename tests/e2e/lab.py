@@ -118,22 +118,17 @@ def condition(obj, kind):
     return {}
 
 
-def watch(kind, name, until, timeout, what, namespace="default"):
-    """Follows one object by `kubectl get --watch` until until(object) is true; returns the object."""
-    words = [str(KUBECTL), "get", kind, "-n", namespace, "--field-selector", f"metadata.name={name}",
-             "--watch", "-o", "json", "--output-watch-events"]
+def events(timeout, kind, *words, namespace="default"):
+    """(type, object) of each event of `kubectl get --watch`, the objects of the beginning included; ends with the time."""
     deadline = time.monotonic() + timeout
-    process = subprocess.Popen(words, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    decoder, text, last = json.JSONDecoder(), "", None
+    process = subprocess.Popen([str(KUBECTL), "get", kind, "-n", namespace, *words, "--watch", "-o", "json", "--output-watch-events"],
+                               env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    decoder, text = json.JSONDecoder(), ""
     try:
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                raise Failed(f"{kind}/{name}: not {what} within {timeout} s; last seen: "
-                             f"{json.dumps(at(last, 'status', last))}")
+        while (left := deadline - time.monotonic()) > 0 and select.select([process.stdout], [], [], left)[0]:
             chunk = os.read(process.stdout.fileno(), 65536)
             if not chunk:
-                raise Failed(f"{kind}/{name}: the watch ended before it was {what}")
+                raise Failed(f"the watch of {kind} ended")
             text += chunk.decode()
             while text.lstrip():
                 try:
@@ -141,12 +136,19 @@ def watch(kind, name, until, timeout, what, namespace="default"):
                 except ValueError:
                     break
                 text = text.lstrip()[end:]
-                last = event["object"]
-                if until(None if event["type"] == "DELETED" else last):
-                    return last
+                yield event["type"], event["object"]
     finally:
         process.kill()
         process.wait()
+
+
+def watch(kind, name, until, timeout, what, namespace="default"):
+    """Follows one object until until(object) is true, of None when it is deleted; returns the object."""
+    last = None
+    for happened, last in events(timeout, kind, "--field-selector", f"metadata.name={name}", namespace=namespace):
+        if until(None if happened == "DELETED" else last):
+            return last
+    raise Failed(f"{kind}/{name}: not {what} within {timeout} s; last seen: {json.dumps(at(last, 'status', last))}")
 
 
 def wait_for(probe, timeout, what, interval=0.1):

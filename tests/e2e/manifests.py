@@ -5,7 +5,8 @@ from lab import expect
 
 
 def overlays():
-    return sorted(p.parent for p in (lab.ROOT / "manifests").rglob("kustomization.yaml"))
+    """What can be applied as it is; a component is a part of one that can."""
+    return sorted(p.parent for p in (lab.ROOT / "manifests").rglob("kustomization.yaml") if "kind: Component" not in p.read_text())
 
 
 def dry_run(folder):

@@ -1,5 +1,7 @@
 #include "certs/ensure.h"
 
+#include "certs/secret.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,15 +11,17 @@
 #define PAUSE_MS    100
 #define CLUSTER_IPS 2 /* one of each address family at most */
 #define NAME_TEXT   320
+#define ROUNDS      4 /* of one run: a turn each; the rest is for the next */
+#define CA_SECRET   "drover-ca-key"
 
 static const struct kube_resource services = {"v1", "services", true};
 
 struct run {
         struct kube_client *client;
         const struct ensure_config *cfg;
-        ensure_report *report;
-        void *ctx;
+        const struct ensure_hooks *hooks;
         struct estate estate;
+        bool wrote; /* by the step that was done last */
 };
 
 struct step {
@@ -37,6 +41,19 @@ static int write_object(struct run *r, const struct step *s, bool exists, const 
         return kube_create(r->client, s->resource, ns, wanted, NULL, e);
 }
 
+static int converge(struct run *r, const struct step *s, struct err *e);
+
+/* For what is to be written now; see estate.behind. */
+static int distrust_first(struct run *r, struct err *e)
+{
+        static const struct step distrust = {&KUBE_SECRETS, plan_distrust, {CA_SECRET, NULL}};
+
+        if (!r->estate.behind || !r->estate.authority.trusted_s)
+                return 0;
+        r->estate.behind = false; /* distrusting gives nobody anything */
+        return converge(r, &distrust, e);
+}
+
 /* 1 when it was written or is as it should be, 0 when another was faster, or an error. */
 static int attempt(struct run *r, const struct step *s, struct err *e)
 {
@@ -53,13 +70,17 @@ static int attempt(struct run *r, const struct step *s, struct err *e)
                 return rc;
         if (!wanted)
                 return 1;
+        rc = distrust_first(r, e);
+        if (rc < 0)
+                return rc;
         rc = write_object(r, s, current, wanted, e);
         if (rc == -EEXIST || rc == -EAGAIN || (rc == -ENOENT && current))
                 return 0;
         if (rc < 0)
                 return rc;
         snprintf(object, sizeof(object), "%s/%s", s->resource->plural, s->object.name);
-        r->report(r->ctx, object, why, NULL);
+        r->wrote = true;
+        r->hooks->report(r->hooks->ctx, object, why, NULL);
         return 1;
 }
 
@@ -68,6 +89,7 @@ static int converge(struct run *r, const struct step *s, struct err *e)
         char object[NAME_TEXT];
         int rc = 0;
 
+        r->wrote = false;
         snprintf(object, sizeof(object), "%s/%s", s->resource->plural, s->object.name);
         for (int i = 0; rc == 0 && i < ATTEMPTS; i++) {
                 const struct timespec pause = {0, PAUSE_MS * 1000000L};
@@ -81,7 +103,7 @@ static int converge(struct run *r, const struct step *s, struct err *e)
         if (rc == 0)
                 rc = err_set(e, -EAGAIN, "others kept changing it for %d attempts", ATTEMPTS);
         err_wrap(e, "%s", object);
-        r->report(r->ctx, object, "", e);
+        r->hooks->report(r->hooks->ctx, object, "", e);
         return rc;
 }
 
@@ -133,6 +155,8 @@ static int run_steps(struct run *r, const struct step *steps, size_t n, bool sto
                 struct err failure;
                 int rc = converge(r, &steps[i], &failure);
 
+                if (rc == 0 && (steps[i].plan == plan_ca || steps[i].plan == plan_leaf))
+                        r->hooks->expires(r->hooks->ctx, steps[i].object.name, r->estate.expires_s);
                 if (rc < 0 && first == 0) {
                         first = rc;
                         *e = failure;
@@ -154,8 +178,10 @@ static int ensure_leaves(struct run *r, struct err *e)
         serving_set(&webhook, r->cfg->webhook_service, r->cfg);
         serving_set(&extender, r->cfg->extender_service, r->cfg);
         int rc = cluster_ips(r, r->cfg->extender_service, &service, &extender.leaf.ips, e);
-        if (rc < 0)
+        if (rc < 0) {
+                r->hooks->report(r->hooks->ctx, "secrets/drover-extender-tls", "", e);
                 return rc;
+        }
         const struct step steps[] = {
                 {&KUBE_SECRETS, plan_leaf, {"drover-webhook-tls", &webhook.leaf}},
                 {&KUBE_SECRETS, plan_leaf, {"drover-extender-tls", &extender.leaf}},
@@ -166,22 +192,48 @@ static int ensure_leaves(struct run *r, struct err *e)
         return run_steps(r, steps, countof(steps), false, e);
 }
 
-int ensure_all(struct kube_client *c, const struct ensure_config *cfg, ensure_report *report,
-               void *ctx, struct err *e)
+/* What people wish comes first and stops nothing: a slip in an annotation must not let leaves end.
+ */
+static int ensure_objects(struct run *r, struct err *e)
 {
-        static const struct step steps[] = {
-                {&KUBE_SECRETS, plan_ca, {"drover-ca-key", NULL}},
+        static const struct step wishes = {&KUBE_SECRETS, plan_wishes, {"drover-ca", NULL}};
+        static const struct step cas[] = {
+                {&KUBE_SECRETS, plan_ca, {CA_SECRET, NULL}},
                 {&KUBE_SECRETS, plan_bundle, {"drover-ca", NULL}},
         };
-        struct run r = {c, cfg, report, ctx, {.ns = cfg->ns}};
-        int rc;
+        struct err slip;
+        int slipped = converge(r, &wishes, &slip);
+        int rc = run_steps(r, cas, countof(cas), true, e);
+
+        if (rc == 0)
+                rc = ensure_leaves(r, e);
+        if (rc == 0 && slipped < 0) {
+                rc = slipped;
+                *e = slip;
+        }
+        return rc;
+}
+
+int ensure_all(struct kube_client *c, const struct ensure_config *cfg,
+               const struct ensure_hooks *hooks, struct err *e)
+{
+        static const struct step turn = {&KUBE_SECRETS, plan_turn, {CA_SECRET, NULL}};
+        struct run r = {c, cfg, hooks, {.ns = cfg->ns}, true};
+        bool rotating = false;
+        int rc = 0;
 
         r.estate.now_s = cfg->now_s;
         r.estate.ca_days = cfg->ca_days;
-        r.estate.bundle = buf_new(PKI_PEM_MAX);
-        rc = run_steps(&r, steps, countof(steps), true, e);
-        if (rc == 0)
-                rc = ensure_leaves(&r, e);
-        estate_free(&r.estate);
-        return rc;
+        r.estate.settle_s = cfg->settle_s;
+        r.estate.leaf_days =
+                cfg->client_days > cfg->serving_days ? cfg->client_days : cfg->serving_days;
+        estate_init(&r.estate);
+        for (int i = 0; rc == 0 && r.wrote && i < ROUNDS; i++) { /* anew after each turn */
+                rc = ensure_objects(&r, e);
+                if (rc == 0)
+                        rc = converge(&r, &turn, e);
+                rotating = r.wrote || r.estate.rotating;
+                estate_reset(&r.estate);
+        }
+        return rc < 0 ? rc : rotating;
 }

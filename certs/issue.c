@@ -5,9 +5,11 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CA_NAME      "Drover CA"
+#define CA_NAME_MAX  32
 #define SERIAL_BYTES 16
 
 static bool set_serial(X509 *cert)
@@ -60,31 +62,60 @@ static bool begin(X509 *cert, EVP_PKEY *key, int64_t now_s, int64_t days)
                set_time(cert, now_s, days) && X509_set_pubkey(cert, key) == 1;
 }
 
-static bool name_ca(X509 *cert, const X509 *old)
+/*
+ * "Drover CA 4f1c9a02", after its serial number: some verifiers take, of two CAs of one name, the
+ * first alone.
+ */
+static bool name_ca(X509 *cert)
 {
-        X509_NAME *name = X509_get_subject_name(cert);
+        const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
+        const unsigned char *b = ASN1_STRING_get0_data(serial);
+        char name[CA_NAME_MAX];
 
-        if (old ? X509_set_subject_name(cert, X509_get_subject_name(old)) != 1
-                : !set_name(name, CA_NAME))
-                return false;
-        return X509_set_issuer_name(cert, X509_get_subject_name(cert)) == 1;
+        snprintf(name, sizeof(name), CA_NAME " %02x%02x%02x%02x", b[0], b[1], b[2], b[3]);
+        return set_name(X509_get_subject_name(cert), name) &&
+               X509_set_issuer_name(cert, X509_get_subject_name(cert)) == 1;
 }
 
-int pki_ca_new(EVP_PKEY *key, const X509 *old, int64_t now_s, int64_t days, X509 **out,
-               struct err *e)
+/* No limit on the path: CAs that follow are signed by those before, see pki_cross_new. */
+static bool extend_ca(X509 *cert, X509 *issuer)
+{
+        return extend(cert, issuer, NID_basic_constraints, "critical,CA:TRUE") &&
+               extend(cert, issuer, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+               extend(cert, issuer, NID_subject_key_identifier, "hash");
+}
+
+int pki_ca_new(EVP_PKEY *key, int64_t now_s, int64_t days, X509 **out, struct err *e)
 {
         X509 *cert = X509_new();
 
-        if (cert && begin(cert, key, now_s, days) && name_ca(cert, old) &&
-            extend(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-            extend(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-            extend(cert, cert, NID_subject_key_identifier, "hash") &&
+        if (cert && begin(cert, key, now_s, days) && name_ca(cert) && extend_ca(cert, cert) &&
             X509_sign(cert, key, EVP_sha256()) > 0) {
                 *out = cert;
                 return 0;
         }
         X509_free(cert);
         return pki_failed(e, "make the CA's certificate");
+}
+
+int pki_cross_new(X509 *ca, const struct pki_ca *by, int64_t now_s, X509 **out, struct err *e)
+{
+        int64_t end =
+                pki_expires(ca) < pki_expires(by->cert) ? pki_expires(ca) : pki_expires(by->cert);
+        X509 *cert = X509_new();
+
+        if (cert && begin(cert, X509_get0_pubkey(ca), now_s, 0) &&
+            ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)end) &&
+            X509_set_subject_name(cert, X509_get_subject_name(ca)) == 1 &&
+            X509_set_issuer_name(cert, X509_get_subject_name(by->cert)) == 1 &&
+            extend_ca(cert, by->cert) &&
+            extend(cert, by->cert, NID_authority_key_identifier, "keyid") &&
+            X509_sign(cert, by->key, EVP_sha256()) > 0) {
+                *out = cert;
+                return 0;
+        }
+        X509_free(cert);
+        return pki_failed(e, "sign the next CA by the one before");
 }
 
 static bool add_name(GENERAL_NAMES *names, int type, ASN1_STRING *value)

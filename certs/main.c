@@ -1,26 +1,27 @@
 /*
- * drover-certs ensure: makes and renews the certificates of Drover's components, then ends. Runs as
- * a Job at installation and as a CronJob each day.
+ * drover-certs: makes and renews the certificates of Drover's components. `run` keeps at it, as a
+ * Deployment of one; `ensure` does it once and ends.
  */
 #include "base/guard.h"
 #include "base/log.h"
-#include "base/mono.h"
 #include "base/options.h"
-#include "certs/ensure.h"
+#include "certs/keep.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #define SECURE_HEAP     ((size_t)256 << 10)
 #define SECURE_HEAP_MIN 32
 #define HELP_MAX        8192
-#define ROWS            8
+#define ROWS            10
 
 struct settings {
         const char *kubeconfig;
+        int64_t port;
         struct ensure_config ensure;
 };
 
@@ -44,6 +45,12 @@ static void fill_rows(struct settings *s, struct option_row rows[ROWS])
                               "lifetime of serving certificates", &c->serving_days, 1, 3650),
                 OPTION_NUMBER("client-days", "DROVER_CLIENT_DAYS", "N",
                               "lifetime of the scheduler's certificate", &c->client_days, 1, 3650),
+                OPTION_NUMBER("settle-seconds", "DROVER_SETTLE_SECONDS", "N",
+                              "how long a changed Secret may take to reach those who read it",
+                              &c->settle_s, 1, 86400),
+                OPTION_NUMBER("port", "DROVER_PORT", "PORT",
+                              "of run: health and metrics, plain HTTP; 0 takes a free one",
+                              &s->port, 0, 65535),
         };
 
         memcpy(rows, filled, sizeof(filled));
@@ -64,34 +71,20 @@ static void guard_memory(void)
         CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_MIN);
 }
 
-static void on_report(void *ctx, const char *object, const char *why, const struct err *failure)
-{
-        size_t *written = ctx;
-
-        if (failure) {
-                log_err(failure, "not as it should be", "object", object, NULL);
-                return;
-        }
-        ++*written;
-        log_msg(LOG_INFO, "written", "object", object, "why", why, NULL);
-}
-
-static int ensure(const struct settings *s, struct err *e)
+static int work(const struct settings *s, bool keep, const sigset_t *signals, struct err *e)
 {
         struct kube_client *client = NULL;
         struct kube_config kube = {0};
-        size_t written = 0;
         int rc = kube_config_load(s->kubeconfig, NULL, &kube, e);
 
         if (rc == 0)
                 rc = kube_client_new(&kube, "drover-certs", &client, e);
         if (rc == 0) {
-                rc = ensure_all(client, &s->ensure, on_report, &written, e);
+                rc = keep ? keep_run(client, &s->ensure, (uint16_t)s->port, signals, e)
+                          : keep_once(client, &s->ensure, e);
                 kube_client_free(client);
         }
         kube_config_free(&kube);
-        if (rc == 0 && written == 0)
-                log_msg(LOG_INFO, "all certificates are as they should be", NULL);
         return rc;
 }
 
@@ -99,9 +92,10 @@ static int print_help(const struct option_row rows[ROWS])
 {
         autobuf struct buf b = buf_new(HELP_MAX);
 
-        return options_help(&b, "drover-certs ensure [FLAGS]",
-                            "Makes and renews the CA and the certificates of Drover's components "
-                            "and ends. Changes nothing that is as it should be.",
+        return options_help(&b, "drover-certs run|ensure [FLAGS]",
+                            "Makes and renews the CA and the certificates of Drover's components: "
+                            "run keeps at it, ensure does it once. Changes nothing that is as it "
+                            "should be.",
                             rows, ROWS) < 0 ||
                                fputs(buf_str(&b), stdout) < 0
                        ? 1
@@ -111,15 +105,19 @@ static int print_help(const struct option_row rows[ROWS])
 int main(int argc, char **argv)
 {
         struct settings s = {NULL,
+                             9405,
                              {.ns = "drover-system",
                               .webhook_service = "drover-webhook",
                               .extender_service = "drover-extender",
                               .webhook_config = "drover",
                               .ca_days = 3650,
                               .serving_days = 90,
-                              .client_days = 365}};
+                              .client_days = 365,
+                              .settle_s = 600}};
         struct option_row rows[ROWS];
-        bool verb = argc > 1 && strcmp(argv[1], "ensure") == 0;
+        bool keep = argc > 1 && strcmp(argv[1], "run") == 0;
+        bool verb = keep || (argc > 1 && strcmp(argv[1], "ensure") == 0);
+        sigset_t signals;
         struct err e;
         int rc;
 
@@ -129,11 +127,12 @@ int main(int argc, char **argv)
         if (rc > 0)
                 return print_help(rows);
         if (rc == 0 && !verb)
-                rc = err_set(&e, -EINVAL, "say what to do: drover-certs ensure, see --help");
+                rc = err_set(&e, -EINVAL, "say what to do: drover-certs run or ensure, see --help");
         if (rc == 0) {
                 guard_memory();
-                s.ensure.now_s = wall_us() / 1000000;
-                rc = ensure(&s, &e);
+                keep_block_signals(&signals); /* before any thread is made */
+                signal(SIGPIPE, SIG_IGN);
+                rc = work(&s, keep, &signals, &e);
         }
         if (rc < 0)
                 log_err(&e, "cannot go on", NULL);

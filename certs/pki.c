@@ -169,6 +169,16 @@ static int64_t seconds(const ASN1_TIME *t)
         return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
+int64_t pki_issued(const X509 *cert)
+{
+        return seconds(X509_get0_notBefore(cert)) + PKI_BACKDATE_S;
+}
+
+int64_t pki_expires(const X509 *cert)
+{
+        return seconds(X509_get0_notAfter(cert));
+}
+
 bool pki_ageing(const X509 *cert, int64_t now_s)
 {
         int64_t from = seconds(X509_get0_notBefore(cert)), to = seconds(X509_get0_notAfter(cert));
@@ -178,7 +188,7 @@ bool pki_ageing(const X509 *cert, int64_t now_s)
 
 bool pki_expired(const X509 *cert, int64_t now_s)
 {
-        return seconds(X509_get0_notAfter(cert)) <= now_s;
+        return pki_expires(cert) <= now_s;
 }
 
 bool pki_key_fits(X509 *cert, EVP_PKEY *key)

@@ -13,7 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#define PKI_BACKDATE_S 300 /* certificates begin in the past: clocks differ */
+#define PKI_BACKDATE_S 3600 /* certificates begin in the past: clocks differ */
 #define PKI_DAY_S      86400
 #define PKI_PEM_MAX    ((size_t)64 << 10)
 
@@ -61,18 +61,21 @@ must_check int pki_cert_parse(const char *pem, X509 **out, struct err *e); /* th
 /* Appends it. */
 must_check int pki_cert_print(const X509 *cert, struct buf *b, struct err *e);
 
-/*
- * A new self-signed certificate for the key. old (may be NULL) is one of the same key that it
- * stands in for: it gets the same name, so that what the key has signed stays good.
- */
-must_check int pki_ca_new(EVP_PKEY *key, const X509 *old, int64_t now_s, int64_t days, X509 **out,
-                          struct err *e);
+/* A new self-signed certificate for the key, of a name that no other CA has. */
+must_check int pki_ca_new(EVP_PKEY *key, int64_t now_s, int64_t days, X509 **out, struct err *e);
 
 struct pki_ca {
         X509 *cert;
         EVP_PKEY *key;
 };
 void pki_ca_free(struct pki_ca *ca);
+/*
+ * The CA `cert` once more, signed by `by` instead of itself: for those who trust only `by`, as long
+ * as both are good.
+ */
+must_check int pki_cross_new(X509 *cert, const struct pki_ca *by, int64_t now_s, X509 **out,
+                             struct err *e);
+
 /* What a leaf must be. */
 struct pki_leaf {
         const char *name; /* common name, at most 64 bytes */
@@ -96,5 +99,8 @@ bool pki_self_signed(X509 *cert);
 /* Less than a third of its lifetime is left. */
 bool pki_ageing(const X509 *cert, int64_t now_s);
 bool pki_expired(const X509 *cert, int64_t now_s);
+/* Seconds since 1970; of certificates that were made here. */
+int64_t pki_issued(const X509 *cert);
+int64_t pki_expires(const X509 *cert);
 
 #endif

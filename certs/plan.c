@@ -1,13 +1,27 @@
 #include "certs/plan.h"
 
+#include "certs/secret.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-void estate_free(struct estate *s)
+void estate_init(struct estate *s)
 {
-        pki_ca_free(&s->ca);
+        s->trusted.n = 0;
+        s->authority = (struct authority){0};
+        s->bundle = buf_new(PKI_PEM_MAX);
+        s->chain = buf_new(PKI_PEM_MAX);
+        s->behind = s->rotating = false;
+}
+
+void estate_reset(struct estate *s)
+{
+        pki_certs_free(&s->trusted);
+        authority_free(&s->authority);
         buf_free(&s->bundle);
+        buf_free(&s->chain);
+        estate_init(s);
 }
 
 static int no_memory(struct err *e)
@@ -15,216 +29,216 @@ static int no_memory(struct err *e)
         return err_sys(e, -ENOMEM, "plan an object");
 }
 
-void secret_wipe(struct json *secret)
+/* --- what people wish */
+
+/* What cannot be read holds nothing worth keeping. */
+static void read_trusted(struct estate *s, const struct json *bundle)
 {
-        for (const struct json *c = json_first(json_get(secret, "data")); c; c = json_next(c)) {
-                char *text = (char *)(uintptr_t)json_string(c); /* the tree is ours */
-
-                if (text)
-                        OPENSSL_cleanse(text, strlen(text));
-        }
-}
-
-/* --- base64, as Secrets and caBundle hold it */
-
-static int encode(const char *text, struct secret_text *out, struct err *e)
-{
-        size_t len = strlen(text);
-        int rc = secret_text_new((len + 2) / 3 * 4 + 1, out, e);
-
-        if (rc == 0)
-                EVP_EncodeBlock((unsigned char *)out->data, (const unsigned char *)text, (int)len);
-        return rc;
-}
-
-/* What stands under the key, decoded; -ENOENT with a reason when nothing or nothing sound does. */
-static int value_of(const struct json *secret, const char *key, struct secret_text *out,
-                    struct err *e)
-{
-        const char *text = json_str(json_get(secret, "data"), key, "");
-        size_t len = strlen(text);
-        int rc, n;
-
-        if (!len || len > PKI_PEM_MAX)
-                return err_set(e, -ENOENT, "it has no %s", key);
-        rc = secret_text_new(len + 1, out, e);
-        if (rc < 0)
-                return rc;
-        n = EVP_DecodeBlock((unsigned char *)out->data, (const unsigned char *)text, (int)len);
-        if (n < 0) {
-                secret_text_free(out);
-                return err_set(e, -ENOENT, "its %s is not base64", key);
-        }
-        out->data[n] = '\0'; /* padding decodes to NULs, which end the text as well */
-        return 0;
-}
-
-/* Replaces or adds a value; false when out of memory. */
-static bool set_value(struct json *secret, const char *key, const char *text)
-{
-        autosecret struct secret_text b64 = {NULL, 0};
+        autosecret struct secret_text text = {NULL, 0};
         struct err ignored;
 
-        return encode(text, &b64, &ignored) == 0 &&
-               json_set_str(json_object_at(secret, "data"), key, secret_str(&b64));
+        pki_certs_free(&s->trusted);
+        if (secret_value(bundle, "ca.crt", &text, &ignored) == 0 &&
+            pki_certs_parse(secret_str(&text), &s->trusted, &ignored) < 0)
+                s->trusted.n = 0;
 }
 
-/* The object to be changed: a copy of what there is, or a new one. */
-static struct json *secret_draft(const struct json *current, const char *ns, const char *name,
-                                 const char *type)
+int plan_wishes(struct estate *s, const struct plan_object *o, const struct json *current,
+                struct json **wanted, char why[PLAN_WHY_MAX], struct err *e)
 {
-        struct json *s, *meta, *labels;
+        const struct {
+                const char *annotation;
+                int64_t *at;
+        } wishes[] = {
+                {"drover.dev/renew-certificates", &s->renew_leaves_s},
+                {"drover.dev/renew-ca", &s->renew_ca_s},
+                {"drover.dev/retire-ca", &s->retire_ca_s},
+        };
 
-        if (current)
-                return json_clone(current);
-        s = json_new_object();
-        meta = json_object_at(s, "metadata");
-        labels = json_object_at(meta, "labels");
-        if (json_set_str(s, "apiVersion", "v1") && json_set_str(s, "kind", "Secret") &&
-            json_set_str(s, "type", type) && json_set_str(meta, "name", name) &&
-            json_set_str(meta, "namespace", ns) &&
-            json_set_str(labels, "app.kubernetes.io/part-of", "drover") &&
-            json_set_str(labels, "app.kubernetes.io/managed-by", "drover-certs"))
-                return s;
-        json_free(s);
-        return NULL;
+        (void)why;
+        *wanted = NULL;
+        read_trusted(s, current);
+        for (size_t i = 0; i < countof(wishes); i++)
+                if (secret_time(current, wishes[i].annotation, wishes[i].at, e) < 0)
+                        return err_wrap(e, "Secret %s/%s", s->ns, o->name);
+        return 0;
 }
 
 /* --- the CA */
 
-static int read_ca(const struct json *secret, struct pki_ca *out, struct err *e)
+static int adopt(struct estate *s, struct authority *a, struct err *e)
 {
-        autosecret struct secret_text key = {NULL, 0};
-        autosecret struct secret_text cert = {NULL, 0};
-        struct pki_ca ca = {NULL, NULL};
-        int rc = value_of(secret, "ca.key", &key, e);
+        struct buf bundle = buf_new(PKI_PEM_MAX), chain = buf_new(PKI_PEM_MAX);
+        int rc = authority_bundle(a, s->now_s, &bundle, e);
 
         if (rc == 0)
-                rc = value_of(secret, "ca.crt", &cert, e);
-        if (rc == 0)
-                rc = pki_key_parse(secret_str(&key), &ca.key, e);
-        if (rc == 0)
-                rc = pki_cert_parse(secret_str(&cert), &ca.cert, e);
-        if (rc == 0 && !pki_key_fits(ca.cert, ca.key))
-                rc = err_set(e, -EINVAL, "its ca.key does not belong to its ca.crt");
-        if (rc == 0 && !pki_is_ca(ca.cert))
-                rc = err_set(e, -EINVAL, "its ca.crt is not a CA's");
+                rc = authority_chain(a, s->now_s, &chain, e);
         if (rc < 0) {
-                pki_ca_free(&ca);
+                buf_free(&bundle);
+                buf_free(&chain);
+                authority_free(a);
                 return rc;
         }
-        *out = ca;
-        return 0;
-}
-
-static int write_ca(struct estate *s, const struct json *current, const char *name,
-                    const struct pki_ca *ca, struct json **wanted, struct err *e)
-{
-        autosecretjson struct json *draft = secret_draft(current, s->ns, name, "Opaque");
-        autosecret struct secret_text key = {NULL, 0};
-        autobuf struct buf cert = buf_new(PKI_PEM_MAX);
-        int rc = pki_key_print(ca->key, &key, e);
-
-        if (rc == 0)
-                rc = pki_cert_print(ca->cert, &cert, e);
-        if (rc < 0)
-                return rc;
-        if (!set_value(draft, "ca.key", secret_str(&key)) ||
-            !set_value(draft, "ca.crt", buf_str(&cert)))
-                return no_memory(e);
-        *wanted = draft;
-        draft = NULL;
-        return 0;
-}
-
-/* With the same key and name, what the old certificate's key has signed stays good. */
-static int renew_ca(const struct estate *s, struct pki_ca *ca, struct err *e)
-{
-        X509 *cert = NULL;
-        int rc = ca->key ? 0 : pki_key_new(&ca->key, e);
-
-        if (rc == 0)
-                rc = pki_ca_new(ca->key, ca->cert, s->now_s, s->ca_days, &cert, e);
-        if (rc < 0)
-                return rc;
-        X509_free(ca->cert);
-        ca->cert = cert;
+        authority_free(&s->authority);
+        buf_free(&s->bundle);
+        buf_free(&s->chain);
+        s->authority = *a;
+        s->bundle = bundle;
+        s->chain = chain;
+        s->expires_s = pki_expires(a->ca.cert);
         return 0;
 }
 
 int plan_ca(struct estate *s, const struct plan_object *o, const struct json *current,
             struct json **wanted, char why[PLAN_WHY_MAX], struct err *e)
 {
-        struct pki_ca ca = {NULL, NULL};
-        int rc = current ? read_ca(current, &ca, e) : 0;
+        autosecretjson struct json *draft = NULL;
+        struct authority a = {0};
+        int rc = 0;
 
+        if (!current) {
+                draft = secret_draft(NULL, s->ns, o->name, "Opaque");
+                rc = authority_begin(draft, s->now_s, s->ca_days, &s->trusted, e);
+        }
+        if (rc == 0)
+                rc = authority_read(current ? current : draft, &a, e);
         /* A CA that does not make sense may be someone's own: it is not for us to overwrite. */
         if (rc < 0)
                 return err_wrap(e, "Secret %s/%s (delete it to have a new CA made)", s->ns,
                                 o->name);
-        *wanted = NULL;
-        if (!current || (pki_self_signed(ca.cert) && pki_ageing(ca.cert, s->now_s))) {
-                snprintf(why, PLAN_WHY_MAX, "%s",
-                         current ? "less than a third of its lifetime is left" : "there was none");
-                rc = renew_ca(s, &ca, e);
-                if (rc == 0)
-                        rc = write_ca(s, current, o->name, &ca, wanted, e);
-        }
-        if (rc < 0) {
-                pki_ca_free(&ca);
+        rc = adopt(s, &a, e);
+        if (rc < 0)
                 return rc;
+        if (draft)
+                snprintf(why, PLAN_WHY_MAX, "there was none");
+        *wanted = draft;
+        draft = NULL;
+        return 0;
+}
+
+static enum turn due(const struct estate *s, const char **why)
+{
+        const struct authority *a = &s->authority;
+        const struct turn_facts f = {
+                .now_s = s->now_s,
+                .settle_s = s->settle_s,
+                .leaf_s = s->leaf_days * PKI_DAY_S,
+                .issued_s = pki_issued(a->ca.cert),
+                .ageing = pki_ageing(a->ca.cert, s->now_s),
+                .expired = pki_expired(a->ca.cert, s->now_s),
+                .renewable = pki_self_signed(a->ca.cert),
+                .staged = a->next.cert,
+                .trusted_s = a->trusted_s,
+                .former = a->former.n > 0,
+                .full = a->former.n >= AUTHORITY_FORMER_MAX,
+                .replaced_s = a->replaced_s,
+                .renew_s = s->renew_ca_s,
+                .retire_s = s->retire_ca_s,
+        };
+
+        return turn_next(&f, why);
+}
+
+/* Why something that is due cannot be done, and what to do about it. */
+static int stuck(const struct estate *s, struct err *e)
+{
+        const struct authority *a = &s->authority;
+
+        if (a->next.cert && a->former.n >= AUTHORITY_FORMER_MAX)
+                return err_set(e, -EBUSY,
+                               "the next CA waits: %zu earlier ones are still trusted (annotation "
+                               "drover.dev/retire-ca)",
+                               a->former.n);
+        if (!a->next.cert && !pki_self_signed(a->ca.cert) &&
+            turn_wished(pki_issued(a->ca.cert), s->renew_ca_s, s->now_s))
+                return err_set(e, -EPERM,
+                               "the CA is signed by another: its successor is for you to provide, "
+                               "as next.key and next.crt");
+        return 0;
+}
+
+/*
+ * What was seen in this run was seen of the CAs that it began with: if others have changed them
+ * since, the next run looks again.
+ */
+static bool same_cas(const struct estate *s, const struct authority *a)
+{
+        autobuf struct buf bundle = buf_new(PKI_PEM_MAX);
+        struct err ignored;
+
+        return authority_bundle(a, s->now_s, &bundle, &ignored) == 0 &&
+               strcmp(buf_str(&bundle), buf_str(&s->bundle)) == 0;
+}
+
+int plan_turn(struct estate *s, const struct plan_object *o, const struct json *current,
+              struct json **wanted, char why[PLAN_WHY_MAX], struct err *e)
+{
+        autosecretjson struct json *draft = NULL;
+        struct authority now = {0};
+        const char *clause;
+
+        (void)o;
+        *wanted = NULL;
+        if (!current || authority_read(current, &now, e) < 0)
+                return 0; /* the next run says what is wrong */
+        if (!same_cas(s, &now)) {
+                authority_free(&now);
+                return 0;
         }
-        pki_ca_free(&s->ca);
-        s->ca = ca;
+        authority_free(&s->authority);
+        s->authority = now;
+        s->rotating = now.next.cert || (now.former.n && s->retire_ca_s > now.replaced_s);
+        enum turn turn = due(s, &clause);
+        if (turn == TURN_NONE)
+                return stuck(s, e);
+        draft = json_clone(current);
+        if (!draft)
+                return no_memory(e);
+        int rc = authority_turn(&s->authority, turn, s->now_s, s->ca_days, draft, e);
+        if (rc < 0)
+                return rc;
+        snprintf(why, PLAN_WHY_MAX, "%s", clause);
+        *wanted = draft;
+        draft = NULL;
+        return 0;
+}
+
+int plan_distrust(struct estate *s, const struct plan_object *o, const struct json *current,
+                  struct json **wanted, char why[PLAN_WHY_MAX], struct err *e)
+{
+        autosecretjson struct json *draft = json_clone(current);
+
+        (void)o;
+        if (!draft || !authority_distrust(draft))
+                return no_memory(e);
+        s->authority.trusted_s = 0;
+        *wanted = NULL;
+        if (json_equal(draft, current))
+                return 0;
+        snprintf(why, PLAN_WHY_MAX, "the next CA does not stand in every bundle any more");
+        *wanted = draft;
+        draft = NULL;
         return 0;
 }
 
 /* --- what others trust */
-
-/* The CA in use first, then the newest other that is still valid. */
-static int write_bundle(const struct estate *s, const struct pki_certs *old, struct buf *b,
-                        struct err *e)
-{
-        int rc = pki_cert_print(s->ca.cert, b, e);
-        size_t n = 1;
-
-        for (size_t i = 0; rc == 0 && n < BUNDLE_CERTS && i < old->n; i++) {
-                if (X509_cmp(old->v[i], s->ca.cert) == 0 || pki_expired(old->v[i], s->now_s))
-                        continue;
-                rc = pki_cert_print(old->v[i], b, e);
-                n++;
-        }
-        return rc;
-}
 
 int plan_bundle(struct estate *s, const struct plan_object *o, const struct json *current,
                 struct json **wanted, char why[PLAN_WHY_MAX], struct err *e)
 {
         autosecretjson struct json *draft = NULL;
         autosecret struct secret_text old = {NULL, 0};
-        autocerts struct pki_certs certs = {.n = 0};
-        struct buf b = buf_new(PKI_PEM_MAX);
         struct err ignored;
-        int rc;
 
-        /* An unreadable bundle holds nothing worth keeping: it is written anew. */
-        if (value_of(current, "ca.crt", &old, &ignored) == 0 &&
-            pki_certs_parse(secret_str(&old), &certs, &ignored) < 0)
-                certs.n = 0;
-        rc = write_bundle(s, &certs, &b, e);
-        if (rc < 0) {
-                buf_free(&b);
-                return rc;
-        }
-        buf_free(&s->bundle);
-        s->bundle = b;
         *wanted = NULL;
-        if (strcmp(secret_str(&old), buf_str(&b)) == 0)
+        if (secret_value(current, "ca.crt", &old, &ignored) == 0 &&
+            strcmp(secret_str(&old), buf_str(&s->bundle)) == 0)
                 return 0;
         draft = secret_draft(current, s->ns, o->name, "Opaque");
-        if (!set_value(draft, "ca.crt", buf_str(&b)))
+        if (!secret_set(draft, "ca.crt", buf_str(&s->bundle)))
                 return no_memory(e);
-        snprintf(why, PLAN_WHY_MAX, "%s", current ? "the CA has changed" : "there was none");
+        s->behind = true;
+        snprintf(why, PLAN_WHY_MAX, "%s", current ? "the CAs have changed" : "there was none");
         *wanted = draft;
         draft = NULL;
         return 0;
@@ -232,8 +246,8 @@ int plan_bundle(struct estate *s, const struct plan_object *o, const struct json
 
 /* --- leaves */
 
-static void leaf_flaw(const struct estate *s, const struct json *current,
-                      const struct pki_leaf *want, char flaw[PKI_FLAW_MAX])
+static void leaf_flaw(struct estate *s, const struct json *current, const struct pki_leaf *want,
+                      char flaw[PKI_FLAW_MAX])
 {
         autosecret struct secret_text key_pem = {NULL, 0};
         autosecret struct secret_text cert_pem = {NULL, 0};
@@ -243,17 +257,21 @@ static void leaf_flaw(const struct estate *s, const struct json *current,
 
         if (!current)
                 snprintf(flaw, PKI_FLAW_MAX, "there was none");
-        else if (value_of(current, "tls.crt", &cert_pem, &e) < 0 ||
-                 value_of(current, "tls.key", &key_pem, &e) < 0 ||
+        else if (secret_value(current, "tls.crt", &cert_pem, &e) < 0 ||
+                 secret_value(current, "tls.key", &key_pem, &e) < 0 ||
                  pki_cert_parse(secret_str(&cert_pem), &cert, &e) < 0 ||
                  pki_key_parse(secret_str(&key_pem), &key, &e) < 0)
                 snprintf(flaw, PKI_FLAW_MAX, "%.*s", PKI_FLAW_MAX - 1, e.msg);
         else
-                pki_leaf_flaw(cert, key, want, &s->ca, s->now_s, flaw);
+                pki_leaf_flaw(cert, key, want, &s->authority.ca, s->now_s, flaw);
+        if (!cert || *flaw)
+                return;
+        s->expires_s = pki_expires(cert);
+        if (turn_wished(pki_issued(cert), s->renew_leaves_s, s->now_s))
+                snprintf(flaw, PKI_FLAW_MAX, "its renewal was asked for");
 }
 
-static int issue(const struct estate *s, const struct pki_leaf *want, struct json *draft,
-                 struct err *e)
+static int issue(struct estate *s, const struct pki_leaf *want, struct json *draft, struct err *e)
 {
         autosecret struct secret_text key_pem = {NULL, 0};
         autobuf struct buf cert_pem = buf_new(PKI_PEM_MAX);
@@ -262,15 +280,18 @@ static int issue(const struct estate *s, const struct pki_leaf *want, struct jso
         int rc = pki_key_new(&key, e);
 
         if (rc == 0)
-                rc = pki_leaf_new(want, key, &s->ca, s->now_s, &cert, e);
+                rc = pki_leaf_new(want, key, &s->authority.ca, s->now_s, &cert, e);
         if (rc == 0)
                 rc = pki_key_print(key, &key_pem, e);
         if (rc == 0)
                 rc = pki_cert_print(cert, &cert_pem, e);
+        if (rc == 0 && !want->client && buf_add(&cert_pem, s->chain.data, s->chain.len) < 0)
+                rc = no_memory(e);
         if (rc < 0)
                 return rc;
-        return set_value(draft, "tls.crt", buf_str(&cert_pem)) &&
-                               set_value(draft, "tls.key", secret_str(&key_pem))
+        s->expires_s = pki_expires(cert);
+        return secret_set(draft, "tls.crt", buf_str(&cert_pem)) &&
+                               secret_set(draft, "tls.key", secret_str(&key_pem))
                        ? 0
                        : no_memory(e);
 }
@@ -286,18 +307,19 @@ int plan_leaf(struct estate *s, const struct plan_object *o, const struct json *
 
         *wanted = NULL;
         leaf_flaw(s, current, o->leaf, flaw);
-        bool trusted = value_of(current, "ca.crt", &bundle, &ignored) == 0 &&
+        bool trusted = secret_value(current, "ca.crt", &bundle, &ignored) == 0 &&
                        strcmp(secret_str(&bundle), buf_str(&s->bundle)) == 0;
         if (!*flaw && trusted)
                 return 0;
         snprintf(why, PLAN_WHY_MAX, "%s", *flaw ? flaw : "the CA bundle has changed");
         draft = secret_draft(current, s->ns, o->name, "kubernetes.io/tls");
-        if (!set_value(draft, "ca.crt", buf_str(&s->bundle)))
+        if (!secret_set(draft, "ca.crt", buf_str(&s->bundle)))
                 return no_memory(e);
         if (*flaw)
                 rc = issue(s, o->leaf, draft, e);
         if (rc < 0)
                 return rc;
+        s->behind = true;
         *wanted = draft;
         draft = NULL;
         return 0;
@@ -331,7 +353,7 @@ int plan_webhooks(struct estate *s, const struct plan_object *o, const struct js
 
         if (!current)
                 return err_set(e, -ENOENT, "%s does not exist yet", o->name);
-        rc = encode(buf_str(&s->bundle), &b64, e);
+        rc = secret_encode(buf_str(&s->bundle), &b64, e);
         if (rc < 0)
                 return rc;
         draft = json_clone(current);
@@ -341,7 +363,8 @@ int plan_webhooks(struct estate *s, const struct plan_object *o, const struct js
         *wanted = NULL;
         if (rc == 0)
                 return 0;
-        snprintf(why, PLAN_WHY_MAX, "the CA has changed for %d of its webhooks", rc);
+        s->behind = true;
+        snprintf(why, PLAN_WHY_MAX, "the CAs have changed for %d of its webhooks", rc);
         *wanted = draft;
         draft = NULL;
         return 0;

@@ -1,4 +1,5 @@
 #include "certs/ensure.h"
+#include "certs/secret.h"
 #include "tests/fake/objects.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ static struct ensure_config config(void)
                                       .ca_days = 3650,
                                       .serving_days = 90,
                                       .client_days = 365,
+                                      .settle_s = 600,
                                       .now_s = NOW};
 }
 
@@ -66,7 +68,8 @@ static int teardown(void **state)
 }
 
 struct reports {
-        int written, failed;
+        int written, failed, looked_at;
+        int64_t ca_ends, client_ends;
         char last[512];
 };
 static void on_report(void *ctx, const char *object, const char *why, const struct err *failure)
@@ -78,16 +81,28 @@ static void on_report(void *ctx, const char *object, const char *why, const stru
         snprintf(r->last, sizeof(r->last), "%.100s: %.400s", object, failure ? failure->msg : why);
 }
 
+static void on_expires(void *ctx, const char *secret, int64_t at_s)
+{
+        struct reports *r = ctx;
+
+        r->looked_at++;
+        if (strcmp(secret, "drover-ca-key") == 0)
+                r->ca_ends = at_s;
+        if (strcmp(secret, "drover-scheduler-client") == 0)
+                r->client_ends = at_s;
+}
+
 static int ensure(const struct ensure_config *cfg, struct reports *r, struct err *e)
 {
         const struct kube_config kube = {.server = fake_url(server), .ns = "drover-system"};
+        const struct ensure_hooks hooks = {on_report, on_expires, r};
         struct kube_client *client = NULL;
 
         *r = (struct reports){0};
         int rc = kube_client_new(&kube, "drover-certs", &client, e);
         if (rc < 0)
                 return rc;
-        rc = ensure_all(client, cfg, on_report, r, e);
+        rc = ensure_all(client, cfg, &hooks, e);
         kube_client_free(client);
         return rc;
 }
@@ -112,6 +127,9 @@ static void makes_all_and_then_nothing(void **state)
         assert_string_equal(json_str(json_get(first, "clientConfig"), "caBundle", ""), bundle);
         assert_int_equal(ensure(&cfg, &r, &e), 0);
         assert_int_equal(r.written, 0);
+        assert_int_equal(r.looked_at, 4);
+        assert_int_equal(r.ca_ends, NOW + 3650 * PKI_DAY_S);
+        assert_int_equal(r.client_ends, NOW + 365 * PKI_DAY_S);
         assert_int_equal(objects.writes, 7);
 }
 
@@ -168,6 +186,85 @@ static void a_ca_of_nonsense_stops_all(void **state)
         assert_int_equal(objects.writes, 0);
 }
 
+static void annotate(const char *annotation, int64_t at_s)
+{
+        struct json *ca = fake_objects_get(&objects, SECRETS "drover-ca");
+
+        assert_true(secret_set_time(ca, annotation, at_s));
+        json_set(objects.by_path, SECRETS "drover-ca", ca);
+}
+
+/* In each run: the turn, a bundle, three leaves and two webhook configurations, and the next turn.
+ */
+static void the_ca_is_renewed_when_that_is_asked_for(void **state)
+{
+        struct ensure_config cfg = config();
+        struct reports r;
+        struct err e;
+
+        (void)state;
+        assert_int_equal(ensure(&cfg, &r, &e), 0);
+        annotate("drover.dev/renew-ca", NOW + 1);
+        assert_int_equal(ensure(&cfg, &r, &e), 0);
+        cfg.now_s = NOW + 1;
+        assert_int_equal(ensure(&cfg, &r, &e), 1);
+        assert_int_equal(r.written, 8);
+        assert_string_equal(r.last, "secrets/drover-ca-key: the next CA stands in every bundle");
+        cfg.now_s += 599;
+        assert_int_equal(ensure(&cfg, &r, &e), 1);
+        assert_int_equal(r.written, 0);
+        cfg.now_s++;
+        assert_int_equal(ensure(&cfg, &r, &e), 0);
+        assert_int_equal(r.written, 8);
+        assert_string_equal(r.last,
+                            "secrets/drover-ca-key: no certificate of the CA before is left "
+                            "in a Secret");
+        assert_int_equal(r.ca_ends, NOW + 1 + 3650 * PKI_DAY_S);
+        cfg.now_s++;
+        annotate("drover.dev/retire-ca", cfg.now_s);
+        assert_int_equal(ensure(&cfg, &r, &e), 1);
+        assert_int_equal(r.written, 0);
+        cfg.now_s += 600;
+        assert_int_equal(ensure(&cfg, &r, &e), 0);
+        assert_int_equal(r.written, 7);
+}
+
+static void a_spoilt_bundle_is_trusted_by_nobody(void **state)
+{
+        struct ensure_config cfg = config();
+        struct reports r;
+        struct err e;
+
+        (void)state;
+        assert_int_equal(ensure(&cfg, &r, &e), 0);
+        annotate("drover.dev/renew-ca", cfg.now_s = NOW + 1);
+        assert_int_equal(ensure(&cfg, &r, &e), 1);
+        put(HOOKS "validatingwebhookconfigurations/drover",
+            "{\"metadata\":{\"name\":\"drover\",\"resourceVersion\":\"1\"},\"webhooks\":[{"
+            "\"clientConfig\":{}}]}");
+        cfg.now_s += 600;
+        assert_int_equal(ensure(&cfg, &r, &e), 1);
+        assert_int_equal(r.written, 3); /* not trusted, the bundle, trusted from now on */
+        cfg.now_s += 600;
+        assert_int_equal(ensure(&cfg, &r, &e), 0);
+        assert_int_equal(r.written, 8);
+}
+
+static void a_slip_in_an_annotation_stops_rotations_alone(void **state)
+{
+        struct ensure_config cfg = config();
+        struct reports r;
+        struct err e;
+
+        (void)state;
+        put(SECRETS "drover-ca", "{\"metadata\":{\"name\":\"drover-ca\",\"resourceVersion\":\"1\","
+                                 "\"annotations\":{\"drover.dev/renew-ca\":\"now\"}}}");
+        assert_int_equal(ensure(&cfg, &r, &e), -EINVAL);
+        assert_non_null(strstr(e.msg, "drover.dev/renew-ca: now is not a time"));
+        assert_int_equal(r.written, 7);
+        assert_int_equal(r.failed, 1);
+}
+
 static void *ensure_thread(void *arg)
 {
         struct ensure_config cfg = config();
@@ -209,6 +306,12 @@ int main(void)
                 cmocka_unit_test_setup_teardown(a_missing_webhook_configuration_stops_nothing_else,
                                                 setup, teardown),
                 cmocka_unit_test_setup_teardown(a_ca_of_nonsense_stops_all, setup, teardown),
+                cmocka_unit_test_setup_teardown(the_ca_is_renewed_when_that_is_asked_for, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(a_spoilt_bundle_is_trusted_by_nobody, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(a_slip_in_an_annotation_stops_rotations_alone,
+                                                setup, teardown),
                 cmocka_unit_test_setup_teardown(several_at_once_agree, setup, teardown),
         };
 

@@ -27,7 +27,7 @@ static void make_ca(struct pki_ca *ca)
 
         *ca = (struct pki_ca){NULL, NULL};
         assert_int_equal(pki_key_new(&ca->key, &e), 0);
-        assert_int_equal(pki_ca_new(ca->key, NULL, NOW, 3650, &ca->cert, &e), 0);
+        assert_int_equal(pki_ca_new(ca->key, NOW, 3650, &ca->cert, &e), 0);
 }
 
 static void flaw_is(X509 *cert, EVP_PKEY *key, const struct pki_leaf *want, const struct pki_ca *ca,
@@ -40,15 +40,18 @@ static void flaw_is(X509 *cert, EVP_PKEY *key, const struct pki_leaf *want, cons
 }
 
 /* As a TLS peer judges it: 1 or the library's error code. */
-static int verify(X509 *leaf, const struct pki_ca *ca, int purpose, const char *host,
-                  const char *ip)
+static int verify_with(X509 *leaf, X509 *between, const struct pki_ca *ca, int purpose,
+                       const char *host, const char *ip)
 {
         X509_STORE *store = X509_STORE_new();
         X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+        STACK_OF(X509) *chain = sk_X509_new_null();
         X509_VERIFY_PARAM *param;
 
         X509_STORE_add_cert(store, ca->cert);
-        assert_int_equal(X509_STORE_CTX_init(ctx, store, leaf, NULL), 1);
+        if (between)
+                sk_X509_push(chain, between);
+        assert_int_equal(X509_STORE_CTX_init(ctx, store, leaf, chain), 1);
         X509_STORE_CTX_set_purpose(ctx, purpose);
         param = X509_STORE_CTX_get0_param(ctx);
         X509_VERIFY_PARAM_set_time(param, (time_t)NOW);
@@ -61,7 +64,14 @@ static int verify(X509 *leaf, const struct pki_ca *ca, int purpose, const char *
         int code = ok == 1 ? 1 : X509_STORE_CTX_get_error(ctx);
         X509_STORE_CTX_free(ctx);
         X509_STORE_free(store);
+        sk_X509_free(chain);
         return code;
+}
+
+static int verify(X509 *leaf, const struct pki_ca *ca, int purpose, const char *host,
+                  const char *ip)
+{
+        return verify_with(leaf, NULL, ca, purpose, host, ip);
 }
 
 static void leaves_stand_a_peers_examination(void **state)
@@ -128,27 +138,54 @@ static void a_flaw_is_found_and_named(void **state)
         pki_ca_free(&other_ca);
 }
 
-static void a_renewed_ca_keeps_what_its_key_signed(void **state)
+static void a_ca_vouches_for_its_successor(void **state)
+{
+        autokey EVP_PKEY *key = NULL;
+        autox509 X509 *cert = NULL, *cross = NULL;
+        struct pki_ca old, new;
+        struct err e;
+
+        (void)state;
+        make_ca(&old);
+        make_ca(&new);
+        assert_true(pki_is_ca(old.cert));
+        assert_true(pki_self_signed(old.cert));
+        assert_false(pki_ageing(old.cert, NOW + 2433 * DAY));
+        assert_true(pki_ageing(old.cert, NOW + 2434 * DAY));
+        assert_int_not_equal(
+                X509_NAME_cmp(X509_get_subject_name(old.cert), X509_get_subject_name(new.cert)), 0);
+        assert_int_equal(pki_key_new(&key, &e), 0);
+        assert_int_equal(pki_leaf_new(&serving, key, &new, NOW, &cert, &e), 0);
+        assert_false(pki_is_ca(cert));
+        assert_int_equal(pki_cross_new(new.cert, &old, NOW, &cross, &e), 0);
+        assert_int_equal(pki_expires(cross), NOW + 3650 * DAY);
+        assert_false(pki_self_signed(cross));
+        assert_int_equal(verify(cert, &old, X509_PURPOSE_SSL_SERVER, dns[0], NULL),
+                         X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+        assert_int_equal(verify_with(cert, cross, &old, X509_PURPOSE_SSL_SERVER, dns[0], NULL), 1);
+        assert_int_equal(verify_with(cert, cross, &new, X509_PURPOSE_SSL_SERVER, dns[0], NULL), 1);
+        pki_ca_free(&old);
+        pki_ca_free(&new);
+}
+
+static void certificates_are_good_for_clocks_that_are_late(void **state)
 {
         autokey EVP_PKEY *key = NULL;
         autox509 X509 *cert = NULL;
-        struct pki_ca ca, renewed;
+        struct pki_ca ca;
         struct err e;
 
         (void)state;
         make_ca(&ca);
-        assert_true(pki_is_ca(ca.cert));
-        assert_true(pki_self_signed(ca.cert));
-        assert_false(pki_ageing(ca.cert, NOW + 2433 * DAY));
-        assert_true(pki_ageing(ca.cert, NOW + 2434 * DAY));
         assert_int_equal(pki_key_new(&key, &e), 0);
-        assert_int_equal(pki_leaf_new(&serving, key, &ca, NOW, &cert, &e), 0);
-        assert_false(pki_is_ca(cert));
-        renewed.key = ca.key;
-        assert_int_equal(pki_ca_new(ca.key, ca.cert, NOW + DAY, 3650, &renewed.cert, &e), 0);
-        assert_int_not_equal(X509_cmp(ca.cert, renewed.cert), 0);
-        flaw_is(cert, key, &serving, &renewed, NOW, "");
-        X509_free(renewed.cert);
+        /* of a clock that is fast by as much as is allowed: verify() is at NOW */
+        assert_int_equal(pki_leaf_new(&serving, key, &ca, NOW + PKI_BACKDATE_S, &cert, &e), 0);
+        assert_int_equal(pki_issued(cert), NOW + PKI_BACKDATE_S);
+        assert_int_equal(verify(cert, &ca, X509_PURPOSE_SSL_SERVER, dns[0], NULL), 1);
+        X509_free(cert);
+        assert_int_equal(pki_leaf_new(&serving, key, &ca, NOW + PKI_BACKDATE_S + 1, &cert, &e), 0);
+        assert_int_equal(verify(cert, &ca, X509_PURPOSE_SSL_SERVER, dns[0], NULL),
+                         X509_V_ERR_CERT_NOT_YET_VALID);
         pki_ca_free(&ca);
 }
 
@@ -237,7 +274,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(leaves_stand_a_peers_examination),
                 cmocka_unit_test(a_flaw_is_found_and_named),
-                cmocka_unit_test(a_renewed_ca_keeps_what_its_key_signed),
+                cmocka_unit_test(a_ca_vouches_for_its_successor),
+                cmocka_unit_test(certificates_are_good_for_clocks_that_are_late),
                 cmocka_unit_test(pem_goes_there_and_back),
                 cmocka_unit_test(what_is_no_pem_is_an_error),
                 cmocka_unit_test(bad_wants_are_refused),

@@ -1,4 +1,5 @@
 #include "certs/plan.h"
+#include "certs/secret.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,10 +24,14 @@ static const struct plan_object hooks_object = {"drover", NULL};
 
 static struct estate estate_new(void)
 {
-        return (struct estate){.ns = "drover-system",
-                               .now_s = NOW,
-                               .ca_days = 3650,
-                               .bundle = buf_new(PKI_PEM_MAX)};
+        struct estate s = {.ns = "drover-system",
+                           .now_s = NOW,
+                           .ca_days = 3650,
+                           .settle_s = 600,
+                           .leaf_days = 365};
+
+        estate_init(&s);
+        return s;
 }
 
 /* What the plan wants in place of *object, which becomes that; "" when it may stay. */
@@ -59,6 +64,7 @@ struct scene {
 };
 static void everything(struct scene *c)
 {
+        assert_int_equal(carry_out(plan_wishes, &c->s, &bundle_object, &c->bundle), 0);
         assert_int_equal(carry_out(plan_ca, &c->s, &ca_object, &c->ca), 0);
         assert_int_equal(carry_out(plan_bundle, &c->s, &bundle_object, &c->bundle), 0);
         assert_int_equal(carry_out(plan_leaf, &c->s, &leaf_object, &c->leaf), 0);
@@ -71,7 +77,7 @@ static void scene_new(struct scene *c)
 }
 static void scene_free(struct scene *c)
 {
-        estate_free(&c->s);
+        estate_reset(&c->s);
         json_free(c->ca);
         json_free(c->bundle);
         json_free(c->leaf);
@@ -139,29 +145,13 @@ static void a_changed_object_keeps_what_is_not_ours(void **state)
         scene_free(&c);
 }
 
-static void an_ageing_ca_is_renewed_with_its_key(void **state)
+static size_t trusted(const struct scene *c)
 {
-        struct scene c;
-
-        (void)state;
-        scene_new(&c);
-        char key[VALUE_MAX];
-        copy(key, value(c.ca, "ca.key"));
-        char old[VALUE_MAX];
-        copy(old, value(c.ca, "ca.crt"));
-        c.s.now_s += 2500 * DAY;
-        assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), 0);
-        assert_string_equal(why, "less than a third of its lifetime is left");
-        assert_string_equal(value(c.ca, "ca.key"), key);
-        assert_string_not_equal(value(c.ca, "ca.crt"), old);
-        assert_int_equal(carry_out(plan_bundle, &c.s, &bundle_object, &c.bundle), 0);
-        assert_string_equal(why, "the CA has changed");
-        autocerts struct pki_certs both = {.n = 0};
+        autocerts struct pki_certs all = {.n = 0};
         struct err e;
-        assert_int_equal(pki_certs_parse(buf_str(&c.s.bundle), &both, &e), 0);
-        assert_int_equal(both.n, BUNDLE_CERTS);
-        assert_int_equal(X509_cmp(both.v[0], c.s.ca.cert), 0);
-        scene_free(&c);
+
+        assert_int_equal(pki_certs_parse(buf_str(&c->s.bundle), &all, &e), 0);
+        return all.n;
 }
 
 static void a_deleted_ca_is_replaced_and_the_old_stays_trusted(void **state)
@@ -175,19 +165,50 @@ static void a_deleted_ca_is_replaced_and_the_old_stays_trusted(void **state)
                 c.ca = NULL;
                 everything(&c);
                 assert_string_equal(why, "it was not signed by the CA in use");
+                assert_int_equal(trusted(&c), i + 2);
         }
-        autocerts struct pki_certs kept = {.n = 0};
-        struct err e;
-        assert_int_equal(pki_certs_parse(buf_str(&c.s.bundle), &kept, &e), 0);
-        assert_int_equal(kept.n, BUNDLE_CERTS);
-        /* Once the older has expired it goes. */
+        /* Once the older have expired they go. */
         c.s.now_s += 3651 * DAY;
         json_free(c.ca);
         c.ca = NULL;
         everything(&c);
-        pki_certs_free(&kept);
-        assert_int_equal(pki_certs_parse(buf_str(&c.s.bundle), &kept, &e), 0);
-        assert_int_equal(kept.n, 1);
+        assert_int_equal(trusted(&c), 1);
+        scene_free(&c);
+}
+
+static void leaves_are_renewed_when_that_is_asked_for(void **state)
+{
+        struct scene c;
+
+        (void)state;
+        scene_new(&c);
+        assert_int_equal(c.s.expires_s, NOW + 90 * DAY);
+        c.s.now_s = NOW + 10;
+        secret_set_time(c.bundle, "drover.dev/renew-certificates", NOW + 11); /* yet to come */
+        everything(&c);
+        assert_string_equal(why, "");
+        c.s.now_s = NOW + 11;
+        everything(&c);
+        assert_string_equal(why, "its renewal was asked for");
+        assert_int_equal(c.s.expires_s, NOW + 11 + 90 * DAY);
+        everything(&c);
+        assert_string_equal(why, "");
+        scene_free(&c);
+}
+
+static void a_slip_in_an_annotation_is_named(void **state)
+{
+        struct json *notes;
+        struct scene c;
+
+        (void)state;
+        scene_new(&c);
+        notes = json_object_at(json_object_at(c.bundle, "metadata"), "annotations");
+        json_set_str(notes, "drover.dev/retire-ca", "now");
+        assert_int_equal(carry_out(plan_wishes, &c.s, &bundle_object, &c.bundle), -EINVAL);
+        assert_string_equal(why, "Secret drover-system/drover-ca: annotation drover.dev/retire-ca: "
+                                 "now is not a time like 2026-01-02T03:04:05Z");
+        assert_int_equal(c.s.trusted.n, 1);
         scene_free(&c);
 }
 
@@ -228,7 +249,7 @@ static void unreadable_leaves_and_bundles_are_made_anew(void **state)
         }
         json_set_str(json_object_at(c.bundle, "data"), "ca.crt", "aGVsbG8=");
         assert_int_equal(carry_out(plan_bundle, &c.s, &bundle_object, &c.bundle), 0);
-        assert_string_equal(why, "the CA has changed");
+        assert_string_equal(why, "the CAs have changed");
         assert_string_equal(value(c.bundle, "ca.crt"), value(c.ca, "ca.crt"));
         scene_free(&c);
 }
@@ -253,7 +274,7 @@ static void a_ca_that_makes_no_sense_is_not_touched(void **state)
         json_remove(json_object_at(c.ca, "data"), "ca.crt");
         assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), -ENOENT);
         assert_non_null(strstr(why, "it has no ca.crt"));
-        assert_non_null(c.s.ca.cert);
+        assert_non_null(c.s.authority.ca.cert);
         scene_free(&c);
         scene_free(&other);
 }
@@ -272,7 +293,7 @@ static void every_webhook_gets_the_bundle(void **state)
         scene_new(&c);
         assert_int_equal(json_parse(text, strlen(text), 4096, &hooks, &e), 0);
         assert_int_equal(carry_out(plan_webhooks, &c.s, &hooks_object, &hooks), 0);
-        assert_string_equal(why, "the CA has changed for 2 of its webhooks");
+        assert_string_equal(why, "the CAs have changed for 2 of its webhooks");
         for (const struct json *w = json_first(json_get(hooks, "webhooks")); w; w = json_next(w))
                 assert_string_equal(json_str(json_get(w, "clientConfig"), "caBundle", ""),
                                     value(c.bundle, "ca.crt"));
@@ -305,8 +326,9 @@ int main(void)
                 cmocka_unit_test(nothing_becomes_everything),
                 cmocka_unit_test(what_is_right_stays),
                 cmocka_unit_test(a_changed_object_keeps_what_is_not_ours),
-                cmocka_unit_test(an_ageing_ca_is_renewed_with_its_key),
                 cmocka_unit_test(a_deleted_ca_is_replaced_and_the_old_stays_trusted),
+                cmocka_unit_test(leaves_are_renewed_when_that_is_asked_for),
+                cmocka_unit_test(a_slip_in_an_annotation_is_named),
                 cmocka_unit_test(only_the_bundle_changes_in_a_good_leaf),
                 cmocka_unit_test(unreadable_leaves_and_bundles_are_made_anew),
                 cmocka_unit_test(a_ca_that_makes_no_sense_is_not_touched),

@@ -290,10 +290,14 @@ static void a_server_is_guarded(const char *name, const char *last, bool as_nobo
         end(&c);
 }
 
-static void the_maker_of_keys(bool as_nobody)
+static void the_maker_of_keys(const char *verb, bool as_nobody)
 {
-        char *const argv[] = {"drover-certs", "ensure", "--kubeconfig",
-                              (char *)(uintptr_t)in_dir("kubeconfig"), NULL};
+        char *const argv[] = {"drover-certs",
+                              (char *)(uintptr_t)verb,
+                              "--port=0",
+                              "--kubeconfig",
+                              (char *)(uintptr_t)in_dir("kubeconfig"),
+                              NULL};
         struct mono limit = mono_add_ms(mono_now(), PATIENCE_MS);
 
         atomic_store(&secrets_asked, 0);
@@ -310,7 +314,8 @@ static void keys_are_guarded_from_the_same_user(void **state)
         (void)state;
         a_server_is_guarded("drover-webhook", NULL, true);
         a_server_is_guarded("drover-extender", "--health-port=0", true);
-        the_maker_of_keys(true);
+        the_maker_of_keys("ensure", true);
+        the_maker_of_keys("run", true);
 }
 
 static void keys_are_locked_where_that_is_allowed(void **state)
@@ -320,7 +325,8 @@ static void keys_are_locked_where_that_is_allowed(void **state)
                 skip();
         a_server_is_guarded("drover-webhook", NULL, false);
         a_server_is_guarded("drover-extender", "--health-port=0", false);
-        the_maker_of_keys(false);
+        the_maker_of_keys("ensure", false);
+        the_maker_of_keys("run", false);
 }
 
 int main(void)

@@ -23,17 +23,12 @@ def try_pod(name, template):
 
 def components():
     tried = []
-    for kind in ("deployments", "jobs"):
-        for found in lab.get(kind, namespace="drover-system"):
-            name = found["metadata"]["name"]
-            done = try_pod(name, at(found, "spec.template"))
-            expect(done.returncode == 0, f"{name}: {done.stderr.strip()}")
-            tried.append(name)
-    for found in lab.get("cronjobs", namespace="drover-system"):
-        done = try_pod(found["metadata"]["name"], at(found, "spec.jobTemplate.spec.template"))
-        expect(done.returncode == 0, f"{found['metadata']['name']}: {done.stderr.strip()}")
-        tried.append(f"{found['metadata']['name']} (CronJob)")
-    for name in ("drover-webhook", "drover-extender", "drover-migrator", "drover-certs (CronJob)"):
+    for found in lab.get("deployments", namespace="drover-system"):
+        name = found["metadata"]["name"]
+        done = try_pod(name, at(found, "spec.template"))
+        expect(done.returncode == 0, f"{name}: {done.stderr.strip()}")
+        tried.append(name)
+    for name in ("drover-webhook", "drover-extender", "drover-migrator", "drover-certs"):
         expect(name in tried, f"{name} is not among {tried}")
     return [", ".join(tried)]
 

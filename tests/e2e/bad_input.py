@@ -231,6 +231,19 @@ BODIES = {
 }
 
 
+def decoded(data):
+    """The values of a Secret as text."""
+    return {k: base64.b64decode(v).decode() for k, v in data.items()}
+
+
+def show(context, pem):
+    """A certificate and its key, to be shown from now on."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as f:
+        f.write(pem)
+        f.flush()
+        context.load_cert_chain(f.name)
+
+
 class Service:
     """A Drover service as its callers see it: TLS, and for the extender the scheduler's certificate."""
 
@@ -241,19 +254,11 @@ class Service:
         self.server_name = f"{name}.drover-system.svc"
         if client_secret:
             secret = self.secret(client_secret)
-            self.show(secret["tls.crt"] + secret["tls.key"])
-
-    def show(self, pem):
-        """A certificate and its key, to be shown from now on."""
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as f:
-            f.write(pem)
-            f.flush()
-            self.context.load_cert_chain(f.name)
+            show(self.context, secret["tls.crt"] + secret["tls.key"])
 
     @staticmethod
     def secret(name):
-        data = lab.get("secret", name, namespace="drover-system")["data"]
-        return {k: base64.b64decode(v).decode() for k, v in data.items()}
+        return decoded(lab.get("secret", name, namespace="drover-system")["data"])
 
     def exchange(self, body):
         """What came back, and the error that ended it early, if any."""

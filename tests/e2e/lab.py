@@ -93,13 +93,17 @@ class Api:
             self.context.load_cert_chain(files["crt"], files["key"])
         self.connection = None
 
-    def patch(self, path, body):
+    def send(self, method, path, body, kind):
+        """Status and text of the answer."""
         if not self.connection:
             self.connection = http.client.HTTPSConnection(self.host, context=self.context, timeout=30)
-        self.connection.request("PATCH", path, json.dumps(body), {"Content-Type": "application/merge-patch+json"})
+        self.connection.request(method, path, json.dumps(body), {"Content-Type": kind})
         answer = self.connection.getresponse()
-        text = answer.read()
-        expect(answer.status == 200, f"PATCH {path}: {answer.status} {text[:300]!r}")
+        return answer.status, answer.read()
+
+    def patch(self, path, body):
+        status, text = self.send("PATCH", path, body, "application/merge-patch+json")
+        expect(status == 200, f"PATCH {path}: {status} {text[:300]!r}")
 
 
 def at(obj, path, default=None):
@@ -148,7 +152,8 @@ def watch(kind, name, until, timeout, what, namespace="default"):
     for happened, last in events(timeout, kind, "--field-selector", f"metadata.name={name}", namespace=namespace):
         if until(None if happened == "DELETED" else last):
             return last
-    raise Failed(f"{kind}/{name}: not {what} within {timeout} s; last seen: {json.dumps(at(last, 'status', last))}")
+    seen = at(last, "status") or at(last, "metadata")  # nothing of a Secret's data
+    raise Failed(f"{kind}/{name}: not {what} within {timeout} s; last seen: {json.dumps(seen)}")
 
 
 def wait_for(probe, timeout, what, interval=0.1):

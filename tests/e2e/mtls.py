@@ -15,20 +15,21 @@ CALL = json.dumps({**bad_input.ARGS, "NodeNameToMetaVictims": {}}).encode()
 class Authority:
     """Signs clients' certificates: the one that drover-certs has made, or one that nobody trusts."""
 
-    def __init__(self, folder, secret=None):
+    def __init__(self, folder, trusted):
         self.folder = pathlib.Path(folder)
-        if secret:
-            data = bad_input.Service.secret(secret)
-            (self.folder / "ca.crt").write_text(data["ca.crt"])
+        data = bad_input.Service.secret("drover-ca-key")
+        (self.folder / "ca.crt").write_text(data["ca.crt"])
+        if trusted:
+            (self.folder / "ca.key").touch(0o600)
             (self.folder / "ca.key").write_text(data["ca.key"])
-        else:
-            self._openssl("req", "-x509", *self.KEY, "-keyout", "ca.key", "-out", "ca.crt", "-days", "1",
-                          "-subj", "/O=Drover/CN=Drover CA")
+        else:  # its name is right, too
+            name = self._openssl("x509", "-in", "ca.crt", "-noout", "-subject", "-nameopt", "compat").partition("=")[2].strip()
+            self._openssl("req", "-x509", *self.KEY, "-keyout", "ca.key", "-out", "ca.crt", "-days", "1", "-subj", name)
 
     KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
     def _openssl(self, *words):
-        lab.run("env", "-C", self.folder, "openssl", *words)
+        return lab.run("env", "-C", self.folder, "openssl", *words).stdout
 
     def client(self, name, days):
         """Certificate and key of a client of that name; one of -1 day has expired."""
@@ -42,7 +43,7 @@ class Authority:
 def service(verb, pem=None):
     target = bad_input.Service("drover-extender", verb)
     if pem:
-        target.show(pem)
+        bad_input.show(target.context, pem)
     return target
 
 
@@ -72,25 +73,25 @@ def without():
 
 def of_another_authority():
     with tempfile.TemporaryDirectory() as folder:
-        return cut_off(Authority(folder).client("drover-scheduler", 1))
+        return cut_off(Authority(folder, False).client("drover-scheduler", 1))
 
 
 def expired():
     with tempfile.TemporaryDirectory() as folder:
-        return cut_off(Authority(folder, "drover-ca-key").client("drover-scheduler", -1))
+        return cut_off(Authority(folder, True).client("drover-scheduler", -1))
 
 
 def signed_here():
     """What is refused above is refused for what is wrong with it: one that is right in all is taken."""
     with tempfile.TemporaryDirectory() as folder:
-        status, text = service("/filter", Authority(folder, "drover-ca-key").client("drover-scheduler", 1)).post(CALL)
+        status, text = service("/filter", Authority(folder, True).client("drover-scheduler", 1)).post(CALL)
     expect(status == 200, f"{status} {text}")
 
 
 def of_another_name():
     lines = []
     with tempfile.TemporaryDirectory() as folder:
-        pem = Authority(folder, "drover-ca-key").client("drover-webhook", 1)
+        pem = Authority(folder, True).client("drover-webhook", 1)
     for verb in VERBS:
         status, text = service(verb, pem).post(CALL)
         expect(status == 403 and "drover-scheduler" in text, f"{verb}: {status} {text}")

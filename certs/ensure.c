@@ -1,5 +1,6 @@
 #include "certs/ensure.h"
 
+#include "base/mono.h"
 #include "certs/secret.h"
 
 #include <errno.h>
@@ -21,7 +22,8 @@ struct run {
         const struct ensure_config *cfg;
         const struct ensure_hooks *hooks;
         struct estate estate;
-        bool wrote; /* by the step that was done last */
+        struct mono began; /* to look at the estate */
+        bool wrote;        /* by the step that was done last */
 };
 
 struct step {
@@ -54,6 +56,17 @@ static int distrust_first(struct run *r, struct err *e)
         return converge(r, &distrust, e);
 }
 
+/*
+ * A process that stood still for long and then signed by a CA that others have retired meanwhile
+ * would be believed by nobody: what a round has learned is good for half the time to settle.
+ */
+static int still_true(const struct run *r, struct err *e)
+{
+        if (mono_ms_between(r->began, mono_now()) <= r->cfg->settle_s * 500)
+                return 0;
+        return err_set(e, -ETIMEDOUT, "this run took too long to go by what it began with");
+}
+
 /* 1 when it was written or is as it should be, 0 when another was faster, or an error. */
 static int attempt(struct run *r, const struct step *s, struct err *e)
 {
@@ -61,8 +74,11 @@ static int attempt(struct run *r, const struct step *s, struct err *e)
         autosecretjson struct json *current = NULL;
         autosecretjson struct json *wanted = NULL;
         char why[PLAN_WHY_MAX] = "", object[NAME_TEXT];
-        int rc = kube_get(r->client, s->resource, ns, s->object.name, &current, e);
+        int rc = still_true(r, e);
 
+        if (rc < 0)
+                return rc;
+        rc = kube_get(r->client, s->resource, ns, s->object.name, &current, e);
         if (rc < 0 && rc != -ENOENT)
                 return rc;
         rc = s->plan(&r->estate, &s->object, current, &wanted, why, e);
@@ -218,7 +234,7 @@ int ensure_all(struct kube_client *c, const struct ensure_config *cfg,
                const struct ensure_hooks *hooks, struct err *e)
 {
         static const struct step turn = {&KUBE_SECRETS, plan_turn, {CA_SECRET, NULL}};
-        struct run r = {c, cfg, hooks, {.ns = cfg->ns}, true};
+        struct run r = {c, cfg, hooks, {.ns = cfg->ns}, mono_now(), true};
         bool rotating = false;
         int rc = 0;
 
@@ -229,6 +245,7 @@ int ensure_all(struct kube_client *c, const struct ensure_config *cfg,
                 cfg->client_days > cfg->serving_days ? cfg->client_days : cfg->serving_days;
         estate_init(&r.estate);
         for (int i = 0; rc == 0 && r.wrote && i < ROUNDS; i++) { /* anew after each turn */
+                r.began = mono_now();
                 rc = ensure_objects(&r, e);
                 if (rc == 0)
                         rc = converge(&r, &turn, e);

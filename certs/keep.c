@@ -7,10 +7,11 @@
 
 #include <unistd.h>
 
-#define PAUSE_S  60
-#define SOON_S   5
-#define DRAIN_MS 1000
-#define CHANGED  SIGUSR1 /* from the watch to the loop; pending twice is pending once */
+#define PAUSE_S    60
+#define SOON_S     5
+#define FAILED_MAX 300 /* seconds to the next attempt, doubled each time: some failures last */
+#define DRAIN_MS   1000
+#define CHANGED    SIGUSR1 /* from the watch to the loop; pending twice is pending once */
 
 static struct {
         struct metric *expiry, *runs, *right;
@@ -92,26 +93,35 @@ static void on_error(void *ctx, const struct err *e)
         log_msg(LOG_WARN, "watch interrupted", "kind", "Secret", "error", e->msg, NULL);
 }
 
-static bool told_to_end(const sigset_t *signals, int seconds)
+/* 0 after so many seconds without a signal. */
+static int wait_for_signal(const sigset_t *signals, int seconds)
 {
         const struct timespec t = {seconds, 0};
         int signal = sigtimedwait(signals, NULL, &t);
 
-        return signal == SIGTERM || signal == SIGINT;
+        return signal < 0 ? 0 : signal;
 }
 
 static void keep(struct kube_client *c, const struct ensure_config *cfg, struct http_server *health,
                  const sigset_t *signals)
 {
+        int signal = 0, failed_s = SOON_S;
         size_t written = 0;
         struct err e;
-        int rc;
 
-        do {
-                rc = examine(c, cfg, &written, &e); /* has said what failed */
-                if (rc >= 0)
+        while (signal != SIGTERM && signal != SIGINT) {
+                int rc = examine(c, cfg, &written, &e); /* has said what failed */
+
+                if (rc >= 0) {
                         http_server_ready(health, true);
-        } while (!told_to_end(signals, rc == 0 ? PAUSE_S : SOON_S));
+                        failed_s = SOON_S;
+                }
+                signal = wait_for_signal(signals, rc == 0 ? PAUSE_S : rc > 0 ? SOON_S : failed_s);
+                if (rc < 0)
+                        failed_s = signal == CHANGED           ? SOON_S
+                                   : failed_s * 2 < FAILED_MAX ? failed_s * 2
+                                                               : FAILED_MAX;
+        }
 }
 
 int keep_run(struct kube_client *c, const struct ensure_config *cfg, uint16_t port,

@@ -67,8 +67,13 @@ int authority_read(const struct json *secret, struct authority *out, struct err 
         struct authority a = {0};
         int rc = read_pair(secret, "ca.key", "ca.crt", &a.ca, e);
 
-        if (rc == 0 && (secret_has(secret, "next.crt") || secret_has(secret, "next.key")))
+        /* A CA that does not make sense may be someone's own: it is not for us to overwrite. */
+        if (rc < 0)
+                return err_wrap(e, "delete it to have a new CA made");
+        if (secret_has(secret, "next.crt") || secret_has(secret, "next.key"))
                 rc = read_pair(secret, "next.key", "next.crt", &a.next, e);
+        if (rc < 0)
+                err_wrap(e, "mend the next CA, or remove it");
         if (rc == 0)
                 rc = read_certs(secret, "previous.crt", &a.former, e);
         if (rc == 0)
@@ -185,6 +190,11 @@ static int switch_over(const struct authority *a, int64_t now_s, struct json *dr
                                authority_distrust(draft) && secret_set_time(draft, REPLACED, 0)
                        ? 0
                        : no_memory(e);
+}
+
+bool authority_trusted(const struct json *secret)
+{
+        return json_get(json_path(secret, "metadata", "annotations", NULL), TRUSTED);
 }
 
 bool authority_distrust(struct json *draft)

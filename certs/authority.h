@@ -39,7 +39,9 @@ must_check int authority_chain(const struct authority *a, int64_t now_s, struct 
 /* A CA that signs from now on: written into the draft, which has none. */
 must_check int authority_begin(struct json *draft, int64_t now_s, int64_t days,
                                const struct pki_certs *former, struct err *e);
-/* The next CA is not trusted everywhere any more. False when out of memory. */
+/* The Secret (NULL: none) says that the next CA is trusted everywhere. */
+bool authority_trusted(const struct json *secret);
+/* From now on it does not. False when out of memory. */
 bool authority_distrust(struct json *draft);
 /* Makes the turn in the draft, which is a copy of what `a` was read from. */
 must_check int authority_turn(const struct authority *a, enum turn turn, int64_t now_s,

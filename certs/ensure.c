@@ -50,7 +50,7 @@ static int distrust_first(struct run *r, struct err *e)
 {
         static const struct step distrust = {&KUBE_SECRETS, plan_distrust, {CA_SECRET, NULL}};
 
-        if (!r->estate.behind || !r->estate.authority.trusted_s)
+        if (!r->estate.behind || !r->estate.authority.next.cert)
                 return 0;
         r->estate.behind = false; /* distrusting gives nobody anything */
         return converge(r, &distrust, e);

@@ -102,10 +102,8 @@ int plan_ca(struct estate *s, const struct plan_object *o, const struct json *cu
         }
         if (rc == 0)
                 rc = authority_read(current ? current : draft, &a, e);
-        /* A CA that does not make sense may be someone's own: it is not for us to overwrite. */
         if (rc < 0)
-                return err_wrap(e, "Secret %s/%s (delete it to have a new CA made)", s->ns,
-                                o->name);
+                return err_wrap(e, "Secret %s/%s", s->ns, o->name);
         rc = adopt(s, &a, e);
         if (rc < 0)
                 return rc;
@@ -206,15 +204,15 @@ int plan_turn(struct estate *s, const struct plan_object *o, const struct json *
 int plan_distrust(struct estate *s, const struct plan_object *o, const struct json *current,
                   struct json **wanted, char why[PLAN_WHY_MAX], struct err *e)
 {
-        autosecretjson struct json *draft = json_clone(current);
+        autosecretjson struct json *draft = NULL;
 
-        (void)o;
+        (void)s, (void)o;
+        *wanted = NULL;
+        if (!authority_trusted(current))
+                return 0;
+        draft = json_clone(current);
         if (!draft || !authority_distrust(draft))
                 return no_memory(e);
-        s->authority.trusted_s = 0;
-        *wanted = NULL;
-        if (json_equal(draft, current))
-                return 0;
         snprintf(why, PLAN_WHY_MAX, "the next CA does not stand in every bundle any more");
         *wanted = draft;
         draft = NULL;

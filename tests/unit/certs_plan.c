@@ -265,8 +265,8 @@ static void a_ca_that_makes_no_sense_is_not_touched(void **state)
         copy(key, value(c.ca, "ca.key"));
         json_set_str(json_object_at(c.ca, "data"), "ca.key", value(other.ca, "ca.key"));
         assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), -EINVAL);
-        assert_string_equal(why, "Secret drover-system/drover-ca-key (delete it to have a new CA "
-                                 "made): its ca.key does not belong to its ca.crt");
+        assert_string_equal(why, "Secret drover-system/drover-ca-key: delete it to have a new CA "
+                                 "made: its ca.key does not belong to its ca.crt");
         json_set_str(json_object_at(c.ca, "data"), "ca.key", value(c.leaf, "tls.key"));
         json_set_str(json_object_at(c.ca, "data"), "ca.crt", value(c.leaf, "tls.crt"));
         assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), -EINVAL);
@@ -275,6 +275,12 @@ static void a_ca_that_makes_no_sense_is_not_touched(void **state)
         assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), -ENOENT);
         assert_non_null(strstr(why, "it has no ca.crt"));
         assert_non_null(c.s.authority.ca.cert);
+        scene_free(&c);
+        scene_new(&c);
+        json_set_str(json_object_at(c.ca, "data"), "next.crt", value(other.ca, "ca.crt"));
+        assert_int_equal(carry_out(plan_ca, &c.s, &ca_object, &c.ca), -ENOENT);
+        assert_string_equal(why, "Secret drover-system/drover-ca-key: mend the next CA, or remove "
+                                 "it: it has no next.key");
         scene_free(&c);
         scene_free(&other);
 }

@@ -39,7 +39,7 @@ static void work(struct world *w, const struct config *cfg, const struct kube_el
         struct err e;
         int rc;
 
-        world_tick(w);
+        world_tick(w, mono_now());
         if (!kube_queue_take(w->queue, key, TICK_MS))
                 return;
         rc = worker_vm(&actor, &cfg->limits, key, &e);

@@ -387,6 +387,18 @@ struct room_view rooms_look(struct rooms *r, const char *node, const char *vm_ke
         return v;
 }
 
+void rooms_each_vm(struct rooms *r, const char *node, void (*visit)(void *ctx, const char *vm_key),
+                   void *ctx)
+{
+        const struct room *x;
+
+        pthread_mutex_lock(&r->lock);
+        x = room_find(r, node);
+        for (const struct place *p = x ? x->places : NULL; p; p = p->further)
+                visit(ctx, p->guest->key);
+        pthread_mutex_unlock(&r->lock);
+}
+
 static int reserve(struct rooms *r, const char *node, const char *vm_key,
                    const struct vm_shape *shape, const struct meta *written)
 {

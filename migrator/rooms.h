@@ -44,6 +44,13 @@ struct room_view {
 struct room_view rooms_look(struct rooms *r, const char *node, const char *vm_key);
 
 /*
+ * Calls visit for each VM that has to do with the node: it owns the VM, or a move of the VM has
+ * chosen it. The lock is held: visit asks nothing of the rooms and of no store.
+ */
+void rooms_each_vm(struct rooms *r, const char *node, void (*visit)(void *ctx, const char *vm_key),
+                   void *ctx);
+
+/*
  * Keeps room for the VM in that shape, for a decision that was made by what rooms_look has shown
  * and is about to be written to the object. -EAGAIN: the node has changed since, look again;
  * -ENOMEM: nothing may be decided.

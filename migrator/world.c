@@ -28,14 +28,6 @@ static void changed_vm(struct world *w, const char *ns, const char *name)
 
 /* --- indexes */
 
-static bool by_owner(const void *object, char *buf, size_t size)
-{
-        const struct vm *vm = object;
-
-        return *vm->status.owner.node &&
-               (size_t)snprintf(buf, size, "%s", vm->status.owner.node) < size;
-}
-
 static bool pod_by_vm(const void *object, char *buf, size_t size)
 {
         const struct pod *pod = object;
@@ -114,17 +106,20 @@ static void queue_changed_domains(struct world *w, const struct host *in, const 
         }
 }
 
-static void queue_of_owner(struct world *w, const char *node)
+static void queue_key(void *ctx, const char *key)
 {
-        struct kube_refs refs cleanup(kube_refs_put) = {0};
+        kube_queue_add(((struct world *)ctx)->queue, key);
+}
 
-        if (kube_store_indexed(w->vms, node, &refs) < 0)
-                return;
-        for (size_t i = 0; i < refs.n; i++) {
-                const struct vm *vm = kube_ref_object(refs.v[i]);
-
-                queue_vm(w, vm->meta.ns, vm->meta.name);
-        }
+/*
+ * The node is another now: that concerns the VMs that it owns and those that move to it at once;
+ * and those that wait for any node at the next tick that wakes them, since many nodes may change
+ * in a row.
+ */
+static void node_changed(struct world *w, const char *node)
+{
+        rooms_each_vm(w->rooms, node, queue_key, w);
+        w->nodes_changed = true;
 }
 
 static bool same_mounts(const struct host *x, const struct host *y)
@@ -135,6 +130,23 @@ static bool same_mounts(const struct host *x, const struct host *y)
         return x->nmounts == y->nmounts;
 }
 
+static bool same_readiness(const struct host *x, const struct host *y)
+{
+        const struct condition *a = condition_get(&x->conditions, "Ready");
+        const struct condition *b = condition_get(&y->conditions, "Ready");
+
+        return a && b ? !strcmp(a->status, b->status) : a == b;
+}
+
+/* In what a guest that is there, or a move that waits for the host, depends on. */
+static bool same_host(const struct host *x, const struct host *y)
+{
+        return same_mounts(x, y) && same_readiness(x, y) &&
+               !strcmp(x->libvirt_uri, y->libvirt_uri) &&
+               !strcmp(x->migration_address, y->migration_address) &&
+               !strcmp(x->virt_type, y->virt_type) && !strcmp(x->qemu_version, y->qemu_version);
+}
+
 static void on_host(void *ctx, const void *before, const void *after)
 {
         struct world *w = ctx;
@@ -143,8 +155,8 @@ static void on_host(void *ctx, const void *before, const void *after)
         rooms_host_changed(w->rooms, (is ? is : was)->meta.name);
         queue_changed_domains(ctx, is, was);
         queue_changed_domains(ctx, was, is);
-        if (!was || !is || !same_mounts(was, is))
-                queue_of_owner(ctx, (is ? is : was)->meta.name);
+        if (!was || !is || !same_host(was, is))
+                node_changed(w, (is ? is : was)->meta.name);
 }
 
 static bool same_kvs(const struct kvs *x, const struct kvs *y)
@@ -172,8 +184,9 @@ static void on_node(void *ctx, const void *before, const void *after)
 {
         const struct node *was = before, *is = after;
 
-        if (!was || !is || !same_kvs(&was->meta.labels, &is->meta.labels) || !same_taints(was, is))
-                queue_of_owner(ctx, (is ? is : was)->meta.name);
+        if (!was || !is || was->unschedulable != is->unschedulable ||
+            !same_kvs(&was->meta.labels, &is->meta.labels) || !same_taints(was, is))
+                node_changed(ctx, (is ? is : was)->meta.name);
 }
 
 static void undecodable(void *ctx, const char *key, const struct err *e)
@@ -200,7 +213,7 @@ static struct kube_store *store(struct world *w, const struct kube_store_type *t
 
 static bool make_stores(struct world *w)
 {
-        w->vms = store(w, &(struct kube_store_type){vm_decode_any, vm_free, by_owner}, on_vm);
+        w->vms = store(w, &(struct kube_store_type){vm_decode_any, vm_free, NULL}, on_vm);
         w->pods = store(w, &(struct kube_store_type){pod_decode_any, pod_free, pod_by_vm}, on_pod);
         w->migrations = store(
                 w, &(struct kube_store_type){migration_decode_any, migration_free, migration_by_vm},
@@ -302,15 +315,59 @@ int world_take_over(struct world *w, struct err *e)
         return rc;
 }
 
+/* --- now and then */
+
 static void liveness_changed(void *ctx, const char *node)
 {
-        queue_of_owner(ctx, node);
+        node_changed(ctx, node);
 }
 
-void world_tick(struct world *w)
+static void wake_waiting(struct world *w, struct mono now)
+{
+        if (!w->nodes_changed || (w->woken.ns && mono_ms_between(w->woken, now) < WORLD_WAKE_MS))
+                return;
+        w->woken = now;
+        w->nodes_changed = false; /* before the look: what changes now counts for the next one */
+        kube_store_each(w->migrations, queue_waiting, w);
+}
+
+struct slice {
+        struct world *w;
+        unsigned number;
+};
+
+static bool queue_of_slice(void *ctx, const void *object)
+{
+        const struct slice *s = ctx;
+        const struct vm *vm = object;
+        unsigned hash = 5381;
+
+        for (const char *c = vm->meta.uid; *c; c++)
+                hash = hash * 33 + (unsigned char)*c;
+        if (hash % WORLD_SLICES == s->number)
+                queue_vm(s->w, vm->meta.ns, vm->meta.name);
+        return true;
+}
+
+/* One part of the VMs after the other, so that there is never a moment at which all are looked at.
+ */
+static void resync(struct world *w, struct mono now)
+{
+        struct slice s = {w, w->slice};
+
+        if (w->resynced.ns && mono_ms_between(w->resynced, now) < WORLD_SLICE_MS)
+                return;
+        w->resynced = now;
+        w->slice = (w->slice + 1) % WORLD_SLICES;
+        kube_store_each(w->vms, queue_of_slice, &s);
+}
+
+void world_tick(struct world *w, struct mono now)
 {
         heartbeats_check(w->heartbeats, liveness_changed, w);
-        rooms_tick(w->rooms, mono_now());
+        rooms_tick(w->rooms, now);
+        wake_waiting(w, now);
+        resync(w, now);
 }
 
 bool world_alive(struct world *w, const char *node)

@@ -16,16 +16,31 @@
 
 struct heartbeats;
 
+/* Moves that wait for any node to suit them are looked at again at most so often. */
+#define WORLD_WAKE_MS 10000
+/*
+ * Whatever events bring or fail to bring, each VM is looked at once in WORLD_SLICES times
+ * WORLD_SLICE_MS, which is ten minutes: the VMs fall into slices, and their turns are that far
+ * apart.
+ */
+#define WORLD_SLICES   60
+#define WORLD_SLICE_MS 10000
+
 struct world {
         struct kube_client *client;
         struct kube_queue *queue;
-        struct kube_store *vms;        /* by owner node */
+        struct kube_store *vms;
         struct kube_store *pods;       /* by "namespace/VM" */
         struct kube_store *migrations; /* by "namespace/VM" */
         struct kube_store *hosts, *nodes;
-        struct rooms *rooms; /* what is promised of the hosts */
+        struct rooms *rooms; /* what is promised of the hosts; also tells a node's VMs */
         struct heartbeats *heartbeats;
         struct kube_watch *watches[6];
+
+        _Atomic bool nodes_changed; /* in what those that wait for one may care about */
+        struct mono woken;          /* these have last been, the rest is world_tick's own too */
+        struct mono resynced;       /* the last slice */
+        unsigned slice;             /* the next one */
 };
 
 /* Makes it, empty, without any watch; world_stop frees it, also after a failure. */
@@ -42,9 +57,10 @@ bool world_synced(const struct world *w);
 must_check int world_take_over(struct world *w, struct err *e);
 /*
  * To be called often: puts the VMs of every node whose agent fell silent or came back since the
- * last call into the queue, and looks after the rooms.
+ * last call into the queue, those that wait for a node, and now and then the others; and looks
+ * after the rooms.
  */
-void world_tick(struct world *w);
+void world_tick(struct world *w, struct mono now);
 bool world_alive(struct world *w, const char *node);
 
 /* heartbeats.c: when each node's Lease was last seen to change, by our clock. */

@@ -157,7 +157,7 @@ static void *watcher(void *arg)
         while (!c.stop) {
                 beat();
                 watch_once(&w);
-                world_tick(&scene);
+                world_tick(&scene, mono_now());
                 nap(2);
         }
         json_free(w.known);

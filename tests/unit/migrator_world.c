@@ -96,12 +96,163 @@ static void without_a_list_nothing_is_taken_over(void **state)
         assert_int_equal(world_take_over(&scene, &e), -EBUSY);
 }
 
+/* --- who is woken */
+
+/* Empties the queue; how many were in it, and whether "default/vm" was. */
+static size_t woken(const char *vm, bool *found)
+{
+        char key[KUBE_KEY_MAX], wanted[KUBE_KEY_MAX];
+        size_t n = 0;
+
+        snprintf(wanted, sizeof(wanted), "default/%s", vm);
+        *found = false;
+        while (kube_queue_take(scene.queue, key, 0)) {
+                *found |= !strcmp(key, wanted);
+                kube_queue_done(scene.queue, key);
+                n++;
+        }
+        return n;
+}
+
+static void only_woken(const char *vm)
+{
+        bool found;
+
+        assert_int_equal(woken(vm, &found), 1);
+        assert_true(found);
+}
+
+static void nobody_woken(void)
+{
+        bool found;
+
+        assert_int_equal(woken("", &found), 0);
+}
+
+static struct json *node_json(const char *name, int label)
+{
+        return object("{'metadata':{'name':'%s','uid':'n-%s','resourceVersion':'%lld',"
+                      "'labels':{'x':'%d'}}}",
+                      name, name, (long long)next_rv(), label);
+}
+
+/* a runs on n1, b moves from n1 to n2, c waits for any node; n2 and n3 own nothing. */
+static void three_vms(void)
+{
+        bool found;
+
+        put(scene.nodes, node_json("n1", 0));
+        put(scene.nodes, node_json("n2", 0));
+        put(scene.hosts, host_json("n2", 0, 0, ""));
+        put(scene.vms, vm_json("a", "n1", 1, 0));
+        put(scene.vms, vm_json("b", "n1", 1, 0));
+        put(scene.vms, vm_json("c", "n4", 1, 0));
+        put(scene.migrations, migration_json("mb", "b", "Preflight", "n2"));
+        put(scene.migrations, migration_json("mc", "c", "Pending", ""));
+        world_tick(&scene, (struct mono){1});
+        (void)woken("", &found);
+}
+
+static void a_node_wakes_what_moves_to_it(void **state)
+{
+        struct json *h;
+
+        (void)state;
+        three_vms();
+        put(scene.nodes, node_json("n2", 1));
+        only_woken("b");
+        h = host_json("n2", 0, 0, "");
+        json_set(json_mut(h, "status"), "conditions", json_of("[]"));
+        put(scene.hosts, h);
+        only_woken("b");
+        put(scene.hosts, host_json("n2", 0, 0, ""));
+        only_woken("b");
+        put(scene.hosts, host_json("n2", 0, 1, "")); /* how much is used is no news to a guest */
+        nobody_woken();
+        drop(scene.nodes, node_json("n2", 1));
+        only_woken("b");
+}
+
+static void cordon_is_a_change(void **state)
+{
+        struct json *n;
+
+        (void)state;
+        three_vms();
+        n = node_json("n2", 0);
+        json_set_bool(json_object_at(n, "spec"), "unschedulable", true);
+        put(scene.nodes, n);
+        only_woken("b");
+}
+
+/* Whatever happens meanwhile: every WORLD_WAKE_MS at most. */
+static void a_storm_wakes_who_waits_now_and_then(void **state)
+{
+        struct mono now = mono_add_ms((struct mono){1}, 1000);
+        int turns = 0;
+        bool found;
+
+        (void)state;
+        three_vms();
+        scene.resynced = mono_add_ms(now, 3600000);
+        for (int second = 0; second < 60; second++) {
+                put(scene.nodes, node_json("n3", second));
+                nobody_woken();
+                world_tick(&scene, now);
+                (void)woken("c", &found);
+                turns += found;
+                now = mono_add_ms(now, 1000);
+        }
+        assert_int_equal(turns, 60000 / WORLD_WAKE_MS);
+        put(scene.nodes, node_json("n3", 60));
+        world_tick(&scene, now);
+        nobody_woken();
+        now = mono_add_ms(now, WORLD_WAKE_MS);
+        world_tick(&scene, now);
+        (void)woken("c", &found);
+        assert_true(found); /* the last change is not forgotten */
+        now = mono_add_ms(now, WORLD_WAKE_MS);
+        world_tick(&scene, now);
+        nobody_woken();
+}
+
+static void everybody_has_a_turn(void **state)
+{
+        enum { VMS = 300 };
+        struct mono now = {1};
+        size_t turns = 0, most = 0;
+        bool found;
+
+        (void)state;
+        for (int i = 0; i < VMS; i++) {
+                char name[16];
+
+                snprintf(name, sizeof(name), "v%d", i);
+                put(scene.vms, vm_json(name, "n1", 1, 0));
+        }
+        (void)woken("", &found);
+        for (int i = 0; i < WORLD_SLICES; i++) {
+                size_t n;
+
+                world_tick(&scene, now);
+                n = woken("", &found);
+                turns += n;
+                most = n > most ? n : most;
+                world_tick(&scene, mono_add_ms(now, WORLD_SLICE_MS - 1));
+                nobody_woken();
+                now = mono_add_ms(now, WORLD_SLICE_MS);
+        }
+        assert_int_equal(turns, VMS);
+        assert_in_range(most, 1, VMS / 4);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(the_last_leaders_promises_count),
-                T(without_a_list_nothing_is_taken_over),
+                T(the_last_leaders_promises_count),      T(without_a_list_nothing_is_taken_over),
+                T(a_node_wakes_what_moves_to_it),        T(cordon_is_a_change),
+                T(a_storm_wakes_who_waits_now_and_then), T(everybody_has_a_turn),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,7 @@ static void decode_status(struct dec *d, const struct at *root, struct migration
         m->status.vm_uid = dec_str(d, &status, "vmUID", "");
         m->status.placement = dec_str(d, &status, "placement", "");
         m->status.pod = dec_str(d, &status, "pod", "");
+        m->status.permit = dec_bool(d, &status, "permit", false);
         m->status.queue_position = dec_int(d, &status, "queuePosition", 0);
         m->status.refused = dec_refusals(d, &status, "refused");
         m->status.cordoned = dec_bool(d, &status, "cordoned", false);

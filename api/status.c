@@ -67,6 +67,8 @@ struct json *migration_status_encode(const struct migration *m)
         enc_str(&e, e.root, "vmUID", m->status.vm_uid);
         enc_str(&e, e.root, "placement", m->status.placement);
         enc_str(&e, e.root, "pod", m->status.pod);
+        if (m->status.permit)
+                enc_bool(&e, e.root, "permit", true);
         enc_int(&e, e.root, "queuePosition", m->status.queue_position);
         enc_refusals(&e, e.root, "refused", &m->status.refused);
         if (m->status.cordoned)

@@ -89,8 +89,9 @@ struct migration {
                 const char *placement;   /* hash of the placement it was made for */
                 const char *pod;         /* target pod */
                 struct refusals refused; /* while it seeks its target */
-                int64_t queue_position;
-                bool cordoned; /* the source was unschedulable when it began */
+                bool permit; /* holds a place among the moves; from the copy on it does anyway */
+                int64_t queue_position; /* among those that wait for a place; 0: does not wait */
+                bool cordoned;          /* the source was unschedulable when it began */
                 struct verdict *verdicts;
                 size_t nverdicts;
                 enum handover handover;

@@ -112,6 +112,8 @@ void move_go(struct move *mv, enum mig_phase to)
         case MIG_FAILED:
         case MIG_CANCELLED:
                 mv->m->status.finished_us = now;
+                mv->m->status.permit = false;
+                mv->m->status.queue_position = 0;
                 mv->m->status.total_ms = (now - mv->m->meta.created_us) / 1000;
                 break;
         default:

@@ -13,7 +13,8 @@ struct permits_count {
         const char *source, *target;
         struct outbound *v; /* a source each; few: they have moves under way */
         size_t n, cap;
-        int64_t used, inbound;
+        int64_t used;
+        int64_t inbound, inbound_waiting; /* likewise, for the target */
         bool failed;
 };
 
@@ -31,10 +32,31 @@ bool permits_before(const struct migration *x, const struct migration *y)
         return strcmp(x->meta.uid, y->meta.uid) < 0;
 }
 
-/* From the moment that its pod was asked for. */
-static bool holds(const struct migration *m)
+static bool copies(const struct migration *m)
 {
-        return *m->status.source && (m->status.phase != MIG_PENDING || !m->status.queue_position);
+        return m->status.phase >= MIG_COPYING && !mig_finished(m->status.phase);
+}
+
+bool permits_held(const struct migration *m)
+{
+        return copies(m) || (m->status.permit && !mig_finished(m->status.phase));
+}
+
+/* Without a position in the queue it waits for something else, and for no place. */
+static bool waits_before(const struct migration *other, const struct migration *mine)
+{
+        return other->status.queue_position > 0 && permits_before(other, mine);
+}
+
+/* Who has a place out of its source waits for nothing but one into its target. */
+static void add_inbound(struct permits_count *c, const struct migration *other)
+{
+        if (!*c->target || strcmp(other->status.target, c->target) != 0)
+                return;
+        if (copies(other))
+                c->inbound++;
+        else if (permits_held(other) && waits_before(other, c->mine))
+                c->inbound_waiting++;
 }
 
 struct permits_count *permits_begin(struct arena *a, const struct migration *m, const char *source,
@@ -74,26 +96,28 @@ void permits_add(struct permits_count *c, const struct migration *other)
         if (mig_finished(other->status.phase) || !strcmp(other->meta.uid, c->mine->meta.uid) ||
             !*other->status.source)
                 return; /* one without a source has not asked yet */
-        if (!holds(other) && !permits_before(other, c->mine))
+        add_inbound(c, other);
+        if (!permits_held(other) && !waits_before(other, c->mine))
                 return;
         o = outbound_of(c, other->status.source);
         if (!o) {
                 c->failed = true;
                 return;
         }
-        if (!holds(other)) {
+        if (!permits_held(other)) {
                 o->waiting++;
                 return;
         }
         o->used++;
         c->used++;
-        c->inbound += other->status.phase >= MIG_COPYING && *c->target &&
-                      !strcmp(other->status.target, c->target);
 }
 
 struct permits permits_judge(const struct permits_count *c, const struct permit_limits *limits)
 {
-        struct permits p = {.target_free = !c->failed && c->inbound < limits->per_node};
+        struct permits p = {
+                .target_free = !c->failed && c->inbound + c->inbound_waiting < limits->per_node,
+                .ahead_in = c->inbound_waiting,
+        };
         int64_t free = limits->total - c->used, own = limits->per_node;
 
         for (size_t i = 0; i < c->n; i++) {

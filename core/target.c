@@ -29,17 +29,34 @@ static void judge_candidates(struct move *mv)
         mv->m->status.nverdicts = n;
 }
 
-static void create_target(struct move *mv)
+/* The move can go on: with a place of its own, which is taken now unless it has one. */
+static bool has_permit(struct move *mv)
 {
         const struct permits *permits = &mv->p->in->permits;
+
+        mv->m->status.permit |= permits->granted;
+        mv->m->status.queue_position = mv->m->status.permit ? 0 : permits->ahead + 1;
+        if (!mv->m->status.permit)
+                move_say(mv, "waiting for a permit");
+        return mv->m->status.permit;
+}
+
+/*
+ * It cannot go on, for another reason than the other moves: its place is for those that can. It is
+ * not in the queue either, where nobody would be served for it.
+ */
+static void give_back_permit(struct move *mv)
+{
+        mv->m->status.permit = false;
+        mv->m->status.queue_position = 0;
+}
+
+static void create_target(struct move *mv)
+{
         struct rec_action *act;
 
-        if (!permits->granted) {
-                mv->m->status.queue_position = permits->ahead + 1;
-                move_say(mv, "waiting for a permit");
+        if (!has_permit(mv))
                 return;
-        }
-        mv->m->status.queue_position = 0;
         move_say(mv, "");
         judge_candidates(mv);
         act = plan_add(mv->p, REC_CREATE_POD, mv->m->status.pod);
@@ -104,8 +121,12 @@ static void check_target(struct move *mv)
         if (rule != PREFLIGHT_OK && !transient) {
                 move_give_up(mv, MIG_FAILED, v.message);
         } else if (rule != PREFLIGHT_OK) {
+                give_back_permit(mv);
                 move_say(mv, v.message);
+        } else if (!has_permit(mv)) {
+                return;
         } else if (!mv->p->in->permits.target_free) {
+                mv->m->status.queue_position = mv->p->in->permits.ahead_in + 1;
                 move_say(mv, plan_text(mv->p, "waiting for a permit of %s", mv->m->status.target));
         } else {
                 move_say(mv, "");
@@ -172,6 +193,7 @@ static bool has_no_room(struct move *mv, const struct pod *pod)
                 return false;
         v = (struct verdict){n->name, PREFLIGHT_ROOM, plan_text(mv->p, "%s", message)};
         put_verdict(mv, &v);
+        give_back_permit(mv);
         move_say(mv, v.message);
         plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why = v.message;
         room_refused(&mv->m->status.refused, mv->p->in->now_us);
@@ -180,10 +202,24 @@ static bool has_no_room(struct move *mv, const struct pod *pod)
         return true;
 }
 
+/* Its pod waits for the scheduler; who has no node to go to does not keep others waiting. */
+static void await_node(struct move *mv, const struct pod *pod)
+{
+        const struct condition *c = condition_get(&pod->conditions, "PodScheduled");
+
+        if (c && !strcmp(c->status, "False")) {
+                give_back_permit(mv);
+                judge_candidates(mv);
+                move_say(mv, no_node(mv, c->message));
+                unschedulable(mv, "Unschedulable");
+        } else if (has_permit(mv)) {
+                move_say(mv, "");
+        }
+}
+
 static void seek_target(struct move *mv)
 {
         const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
-        const struct condition *c;
         char hash[17];
 
         placement_hash(mv->p->vm, hash);
@@ -196,6 +232,7 @@ static void seek_target(struct move *mv)
                 if (!pod->meta.deleting)
                         plan_add(mv->p, REC_DELETE_POD, pod->meta.name)->why =
                                 "the target's pod has died";
+                give_back_permit(mv); /* a kubelet that is down may never let it go */
                 return;
         }
         if (outdated(mv, pod)) {
@@ -204,18 +241,12 @@ static void seek_target(struct move *mv)
                 return;
         }
         if (!*pod->node) {
-                c = condition_get(&pod->conditions, "PodScheduled");
-                if (c && !strcmp(c->status, "False")) {
-                        judge_candidates(mv);
-                        move_say(mv, no_node(mv, c->message));
-                }
-                unschedulable(mv, "Unschedulable");
+                await_node(mv, pod);
                 return;
         }
-        if (has_no_room(mv, pod))
+        if (has_no_room(mv, pod) || !has_permit(mv))
                 return;
         mv->m->status.target = pod->node;
-        mv->m->status.queue_position = 0;
         move_go(mv, MIG_SCHEDULED);
 }
 

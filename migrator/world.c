@@ -69,6 +69,16 @@ static bool queue_waiting(void *ctx, const void *object)
         return true;
 }
 
+static bool holds(const struct migration *m)
+{
+        return m && permits_held(m);
+}
+
+static bool queues(const struct migration *m)
+{
+        return m && !mig_finished(m->status.phase) && m->status.queue_position > 0;
+}
+
 static void on_migration(void *ctx, const void *before, const void *after)
 {
         struct world *w = ctx;
@@ -76,8 +86,8 @@ static void on_migration(void *ctx, const void *before, const void *after)
         const struct migration *m = is ? is : was;
 
         changed_vm(w, m->meta.ns, m->spec.vm);
-        /* a permit has come free */
-        if (was && !mig_finished(was->status.phase) && (!is || mig_finished(is->status.phase)))
+        /* a permit has come free, or the others in the queue move up or down */
+        if ((holds(was) && !holds(is)) || queues(was) != queues(is))
                 kube_store_each(w->migrations, queue_waiting, w);
 }
 

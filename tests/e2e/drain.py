@@ -29,9 +29,9 @@ def vms():
 
 
 def under_way(migrations):
-    """Those that hold a place: their target was asked for, and they have not ended."""
+    """Those that hold a place, and have not ended."""
     return [m for m in migrations if at(m, "status.phase") not in (None, "Succeeded", "Failed", "Cancelled")
-            and (at(m, "status.phase") != "Pending" or at(m, "status.source") and not at(m, "status.queuePosition"))]
+            and (at(m, "status.permit") or at(m, "status.phase") not in ("Pending", "Scheduled", "Preflight"))]
 
 
 class Drain:

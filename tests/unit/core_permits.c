@@ -15,6 +15,7 @@ static struct scene {
         size_t n;
 } s;
 
+/* queue: its position, 0: it holds a permit. */
 static struct migration *add(enum mig_reason reason, const char *source, int64_t queue)
 {
         struct migration *m = &s.m[s.n];
@@ -26,6 +27,7 @@ static struct migration *add(enum mig_reason reason, const char *source, int64_t
         m->status.source = source;
         m->status.target = "";
         m->status.queue_position = queue;
+        m->status.permit = !queue;
         s.n++;
         return m;
 }
@@ -91,6 +93,59 @@ static void inbound_counts_from_the_copy_on(void **state)
         assert_true(judge(m, 5, 1).target_free);
 }
 
+/* Into a node as out of it: by class, then by age, among those that wait for nothing else. */
+static void inbound_follows_the_class(void **state)
+{
+        struct migration *copy, *user, *drain;
+
+        (void)state;
+        copy = add(REASON_USER, "a", 0);
+        user = add(REASON_USER, "b", 0);
+        drain = add(REASON_DRAIN, "d", 0);
+        copy->status.target = user->status.target = drain->status.target = "c";
+        copy->status.phase = MIG_COPYING;
+        user->status.phase = drain->status.phase = MIG_PREFLIGHT;
+        assert_false(judge(user, 5, 1).target_free);
+        user->status.queue_position = 1;
+        assert_false(judge(drain, 5, 1).target_free);
+        assert_int_equal(judge(drain, 5, 1).ahead_in, 0);
+        drain->status.queue_position = 1;
+        assert_int_equal(judge(user, 5, 1).ahead_in, 1);
+        copy->status.phase = MIG_SUCCEEDED;
+        assert_false(judge(user, 5, 1).target_free); /* older, and asks first */
+        assert_true(judge(drain, 5, 1).target_free);
+        assert_true(judge(user, 5, 2).target_free);
+        drain->status.target = "e";
+        assert_true(judge(user, 5, 1).target_free);
+        drain->status.target = "c";
+        drain->status.queue_position = 0; /* is held up by something else */
+        assert_true(judge(user, 5, 1).target_free);
+}
+
+/* Who cannot go on neither holds a place nor stands before anybody. */
+static void without_a_node_no_place_is_taken(void **state)
+{
+        struct migration *stuck, *next;
+
+        (void)state;
+        stuck = add(REASON_DRAIN, "a", 0);
+        next = add(REASON_PLACEMENT, "a", 1);
+        assert_false(judge(next, 5, 1).granted);
+        stuck->status.permit = false;
+        assert_true(judge(next, 1, 1).granted);
+        assert_int_equal(judge(next, 1, 1).ahead, 0);
+        /* its node has come while the other runs: it waits as the others do */
+        next->status.permit = true;
+        next->status.queue_position = 0;
+        assert_false(judge(stuck, 1, 1).granted);
+        /* and no copy is without a place, whatever is said of it */
+        next->status.permit = false;
+        next->status.phase = MIG_UNKNOWN;
+        assert_false(judge(stuck, 1, 1).granted);
+        next->status.phase = MIG_PREFLIGHT;
+        assert_true(judge(stuck, 1, 1).granted);
+}
+
 static void classes_and_age(void **state)
 {
         (void)state;
@@ -122,18 +177,19 @@ static void a_drain_ends(void **state)
 
                 assert_true(round < 20);
                 for (size_t i = 0; i < s.n; i++)
-                        if (!mig_finished(s.m[i].status.phase) && judge(&s.m[i], 3, 2).granted &&
-                            s.m[i].status.queue_position)
+                        if (!mig_finished(s.m[i].status.phase) && judge(&s.m[i], 3, 2).granted) {
+                                s.m[i].status.permit = true;
                                 s.m[i].status.queue_position = 0;
+                        }
                 for (size_t i = 0; i < s.n; i++)
-                        if (!mig_finished(s.m[i].status.phase) && !s.m[i].status.queue_position) {
+                        if (!mig_finished(s.m[i].status.phase) && s.m[i].status.permit) {
                                 running++;
                                 out[*s.m[i].status.source - 'a']++;
                         }
                 assert_in_range(running, 1, 3);
                 assert_true(out[0] <= 2 && out[1] <= 2);
                 for (size_t i = 0; i < s.n; i++)
-                        if (!mig_finished(s.m[i].status.phase) && !s.m[i].status.queue_position) {
+                        if (!mig_finished(s.m[i].status.phase) && s.m[i].status.permit) {
                                 s.m[i].status.phase = MIG_SUCCEEDED;
                                 finished++;
                         }
@@ -144,8 +200,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, setup)
         const struct CMUnitTest tests[] = {
-                T(alone),           T(limits_hold),  T(inbound_counts_from_the_copy_on),
-                T(classes_and_age), T(a_drain_ends),
+                T(alone),
+                T(limits_hold),
+                T(inbound_counts_from_the_copy_on),
+                T(inbound_follows_the_class),
+                T(without_a_node_no_place_is_taken),
+                T(classes_and_age),
+                T(a_drain_ends),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

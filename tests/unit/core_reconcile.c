@@ -747,6 +747,81 @@ static void test_permit_is_waited_for(void **state)
         assert_int_equal(w.npods, 2);
 }
 
+static struct condition no_node = {"PodScheduled", "False", "Unschedulable", "0/2 nodes", 0};
+
+/* The place is for those that can go; who finds its node later waits for one anew. */
+static void test_without_a_node_the_permit_is_given_back(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        assert_true(last()->status.permit);
+        pod("drover-move-demo-1-1")->conditions = (struct conditions){&no_node, 1};
+        play();
+        assert_false(last()->status.permit);
+        assert_int_equal(last()->status.queue_position, 0);
+        assert_string_equal(last()->status.message, "0/2 nodes");
+        w.permits = (struct permits){false, true, 2, 0};
+        pod("drover-move-demo-1-1")->conditions = (struct conditions){0};
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_PENDING);
+        assert_int_equal(last()->status.queue_position, 3);
+        assert_int_equal(w.npods, 2);
+        w.permits.granted = true;
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_true(last()->status.permit);
+        assert_int_equal(last()->status.queue_position, 0);
+}
+
+/* We died after the pod was made and before the permit was written: nothing is copied without. */
+static void test_a_pod_is_no_permit(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        last()->status.permit = false;
+        last()->status.queue_position = 1;
+        w.permits.granted = false;
+        play();
+        assert_string_equal(last()->status.message, "waiting for a permit");
+        assert_string_equal(condition_get(&w.vm.status.conditions, "PlacementSatisfied")->reason,
+                            "Unsatisfied");
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_PENDING);
+}
+
+static void test_an_unfit_target_takes_no_permit(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        w.rec[1].alive = false;
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_PREFLIGHT);
+        assert_false(last()->status.permit);
+        w.rec[1].alive = true;
+        w.permits = (struct permits){false, true, 0, 0};
+        play();
+        assert_int_equal(last()->status.phase, MIG_PREFLIGHT);
+        assert_int_equal(last()->status.queue_position, 1);
+        w.permits = (struct permits){true, false, 0, 1};
+        play();
+        assert_int_equal(last()->status.phase, MIG_PREFLIGHT);
+        assert_true(last()->status.permit);
+        assert_int_equal(last()->status.queue_position, 2); /* into node2 now */
+        w.permits.target_free = true;
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_int_equal(last()->status.queue_position, 0);
+}
+
 static void test_resized_vm_moves_with_its_running_shape(void **state)
 {
         (void)state;
@@ -856,6 +931,9 @@ int main(void)
                 T(test_emulated_guests_are_warned_of),
                 T(test_preflight_refuses),
                 T(test_permit_is_waited_for),
+                T(test_without_a_node_the_permit_is_given_back),
+                T(test_a_pod_is_no_permit),
+                T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),
                 T(test_halted_while_copying),
                 T(test_silent_node_keeps_the_guest),

@@ -104,7 +104,7 @@ static inline int setup(void **state)
         vm->status.running = (struct vm_shape){0, "", 0, ""};
         vm->status.reason = vm->status.migration.name = vm->status.migration.phase =
                 vm->status.migration.target = "";
-        w.permits = (struct permits){true, true, 0};
+        w.permits = (struct permits){true, true, 0, 0};
         for (int i = 0; i < 2; i++) {
                 make_host(i);
                 make_node(i);

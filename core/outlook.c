@@ -7,7 +7,7 @@ static bool speaks(const struct rec_node *n)
 {
         const struct condition *ready;
 
-        if (!n || !n->alive || !n->host)
+        if (!n || !n->alive || n->unheard || !n->host)
                 return false;
         ready = condition_get(&n->host->conditions, "Ready");
         return ready && !strcmp(ready->status, "True");

@@ -28,7 +28,8 @@ struct rec_node {
         const char *name;
         const struct node *node; /* NULL: no such Node */
         const struct host *host; /* NULL: no agent has reported */
-        bool alive;              /* the agent's heartbeat is fresh by our own clock */
+        bool alive;   /* the agent has not been silent for REC_SILENT_MS of our listening */
+        bool unheard; /* alive, for all we know: it is we who have not been listening */
         /* to other VMs that it owns or is the target of, whose guests host does not show yet */
         struct capacity_load promised;
         uint64_t seen; /* which state of the node this was, for who carries the plan out */

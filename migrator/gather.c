@@ -80,6 +80,7 @@ static int own_objects(struct world *w, const char *key, struct gathered *g)
 
 static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes, const char *name)
 {
+        enum liveness live = world_liveness(w, name);
         struct kube_ref *node;
         struct room_view room;
 
@@ -98,7 +99,8 @@ static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes
                 .name = name,
                 .node = node ? kube_ref_object(node) : NULL,
                 .host = room.host ? kube_ref_object(room.host) : NULL,
-                .alive = world_alive(w, name),
+                .alive = live != LIVE_SILENT,
+                .unheard = live == LIVE_UNHEARD,
                 .promised = room.promised,
                 .seen = room.seen,
         };
@@ -134,13 +136,15 @@ static int candidates(struct world *w, struct gathered *g)
                 const struct host *h = kube_ref_object(g->hosts.v[i]);
                 struct kube_ref *node = kube_store_get(w->nodes, h->meta.name);
                 struct room_view room = rooms_look(w->rooms, h->meta.name, g->key);
+                enum liveness live = world_liveness(w, h->meta.name);
 
                 g->candidate_nodes[i] = node;
                 v[i] = (struct rec_node){
                         .name = h->meta.name,
                         .node = node ? kube_ref_object(node) : NULL,
                         .host = h,
-                        .alive = world_alive(w, h->meta.name),
+                        .alive = live != LIVE_SILENT,
+                        .unheard = live == LIVE_UNHEARD,
                         .promised = room.promised,
                 };
                 kube_ref_put(room.host);

@@ -374,13 +374,13 @@ static void resync(struct world *w, struct mono now)
 
 void world_tick(struct world *w, struct mono now)
 {
-        heartbeats_check(w->heartbeats, liveness_changed, w);
+        heartbeats_check(w->heartbeats, now, liveness_changed, w);
         rooms_tick(w->rooms, now);
         wake_waiting(w, now);
         resync(w, now);
 }
 
-bool world_alive(struct world *w, const char *node)
+enum liveness world_liveness(struct world *w, const char *node)
 {
-        return heartbeats_alive(w->heartbeats, node);
+        return heartbeats_of(w->heartbeats, node, mono_now());
 }

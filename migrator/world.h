@@ -61,15 +61,24 @@ must_check int world_take_over(struct world *w, struct err *e);
  * after the rooms.
  */
 void world_tick(struct world *w, struct mono now);
-bool world_alive(struct world *w, const char *node);
+
+enum liveness {
+        LIVE_SILENT,  /* it had its whole time to report, and has not */
+        LIVE_UNHEARD, /* nor has it of late, but our watch was stuck or away meanwhile */
+        LIVE_FRESH
+};
+enum liveness world_liveness(struct world *w, const char *node);
 
 /* heartbeats.c: when each node's Lease was last seen to change, by our clock. */
 struct heartbeats *heartbeats_new(void);
 void heartbeats_free(struct heartbeats *h);
+/* All Leases of the namespace: those that are nobody's heartbeat tell that the watch is alive. */
 void heartbeats_event(void *heartbeats, enum kube_event type, const struct json *lease);
-bool heartbeats_alive(struct heartbeats *h, const char *node);
+void heartbeats_take(struct heartbeats *h, enum kube_event type, const struct json *lease,
+                     struct mono now);
+enum liveness heartbeats_of(struct heartbeats *h, const char *node, struct mono now);
 /* Calls changed for each node whose state differs from that of the last call. */
-void heartbeats_check(struct heartbeats *h, void (*changed)(void *ctx, const char *node),
-                      void *ctx);
+void heartbeats_check(struct heartbeats *h, struct mono now,
+                      void (*changed)(void *ctx, const char *node), void *ctx);
 
 #endif

@@ -53,7 +53,7 @@ static void make(int i)
         s.labels[i][3] = (struct kv){"zone", "a"};
         s.nodes[i] = (struct node){.meta.name = NAMES[i]};
         s.nodes[i].meta.labels = (struct kvs){s.labels[i], 4};
-        s.rec[i] = (struct rec_node){NAMES[i], &s.nodes[i], h, true, {0}, 0};
+        s.rec[i] = (struct rec_node){NAMES[i], &s.nodes[i], h, true, false, {0}, 0};
 }
 
 static int setup(void **state)

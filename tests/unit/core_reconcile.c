@@ -776,6 +776,37 @@ static void test_without_a_node_the_permit_is_given_back(void **state)
         assert_int_equal(last()->status.queue_position, 0);
 }
 
+/* What was last heard of a host long ago is no answer; nor is it a reason to believe it dead. */
+static void test_unheard_is_neither_alive_nor_silent(void **state)
+{
+        (void)state;
+        running();
+        w.rec[0].unheard = true;
+        w.rec[0].node = NULL; /* its Node is gone, and yet it is not fenced */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.vm.status.phase, VM_RUNNING);
+        assert_true(condition_true(&w.vm.status.conditions, "AgentConnected"));
+        w.rec[0].unheard = false;
+        w.rec[0].alive = false;
+        run();
+        assert_string_equal(find(REC_SET_VM, NULL)->vm->status.owner.node, "");
+}
+
+static void test_old_news_confirm_nothing(void **state)
+{
+        (void)state;
+        copying();
+        domain(0, 0, DOMAIN_ABSENT);
+        domain(1, 2, DOMAIN_RUNNING);
+        w.rec[1].unheard = true;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        w.rec[1].unheard = false;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node2");
+}
+
 /* We died after the pod was made and before the permit was written: nothing is copied without. */
 static void test_a_pod_is_no_permit(void **state)
 {
@@ -932,6 +963,8 @@ int main(void)
                 T(test_preflight_refuses),
                 T(test_permit_is_waited_for),
                 T(test_without_a_node_the_permit_is_given_back),
+                T(test_unheard_is_neither_alive_nor_silent),
+                T(test_old_news_confirm_nothing),
                 T(test_a_pod_is_no_permit),
                 T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),

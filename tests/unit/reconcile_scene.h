@@ -78,7 +78,7 @@ static inline void make_node(int i)
         w.labels[i][2] = (struct kv){"zone", i ? "b" : "a"};
         w.nodes[i] = (struct node){.meta = named(names[i])};
         w.nodes[i].meta.labels = (struct kvs){w.labels[i], 3};
-        w.rec[i] = (struct rec_node){names[i], &w.nodes[i], &w.hosts[i], true, {0}, 0};
+        w.rec[i] = (struct rec_node){names[i], &w.nodes[i], &w.hosts[i], true, false, {0}, 0};
 }
 
 static inline int setup(void **state)

@@ -162,7 +162,9 @@ int evict_judge(struct arena *a, const struct evict_facts *f, struct evict_answe
         *out = (struct evict_answer){.verdict = EVICT_ALLOW, .message = ""};
         if (!stands_for_guest(f))
                 return 0;
-        bool current = under_way(f->current);
+        /* a user's move that cannot be made gives way, once there is one that the drain asks for */
+        bool stuck = f->current && f->current->spec.reason == REASON_USER && mig_stuck(f->current);
+        bool current = under_way(f->current) && !stuck;
         bool own = !strcmp(f->pod->meta.name, vm->status.pod_name);
         if (!own && (!current || strcmp(f->current->status.pod, f->pod->meta.name) != 0))
                 return 0;

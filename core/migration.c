@@ -49,6 +49,12 @@ bool mig_finished(enum mig_phase p)
         return p == MIG_SUCCEEDED || p == MIG_FAILED || p == MIG_CANCELLED;
 }
 
+bool mig_stuck(const struct migration *m)
+{
+        return *m->status.source && m->status.phase < MIG_COPYING && !m->status.permit &&
+               m->status.queue_position <= 0;
+}
+
 bool mig_may_move(enum mig_phase from, enum mig_phase to)
 {
         return (unsigned)from < MIG_PHASES && (unsigned)to < MIG_PHASES && MOVES[from] & 1U << to;

@@ -23,6 +23,12 @@ enum mig_phase {
 const char *mig_phase_name(enum mig_phase p);
 enum mig_phase mig_phase_parse(const char *s); /* MIG_PENDING for "", MIG_UNKNOWN for other words */
 bool mig_finished(enum mig_phase p);
+struct migration;
+/*
+ * It has begun and cannot go on: no node can take the guest, or one of the two hosts is not fit. So
+ * it has no permit and waits for none.
+ */
+bool mig_stuck(const struct migration *m);
 /* The declared table of legal moves: no phase is skipped, so each has its time in the journal. */
 bool mig_may_move(enum mig_phase from, enum mig_phase to);
 

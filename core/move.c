@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CALM_S     30 /* what was called off so long ago is forgotten */
@@ -172,6 +173,20 @@ static bool uncordoned(const struct move *mv)
                source->node && !source->node->unschedulable && !move_at(mv, MIG_COPYING);
 }
 
+/* "VM-EPOCH-drain-N" was asked for at another epoch: the guest has left that node since. */
+static bool drained_before(const struct vm *vm, const struct migration *m)
+{
+        size_t len = strlen(vm->meta.name);
+        const char *s = m->meta.name;
+        char *end;
+        long long epoch;
+
+        if (m->spec.reason != REASON_DRAIN || strncmp(s, vm->meta.name, len) != 0 || s[len] != '-')
+                return false;
+        epoch = strtoll(s + len + 1, &end, 10);
+        return !strncmp(end, "-drain-", 7) && epoch != vm->status.owner.epoch;
+}
+
 /* Why the move is no longer wanted, NULL while it is. */
 static const char *unwanted(struct move *mv)
 {
@@ -314,6 +329,42 @@ static void advance(struct move *mv)
         move_ask_target(mv);
 }
 
+static const struct migration *drain_waits(const struct move *mv)
+{
+        for (size_t i = 0; i < mv->p->in->nmigrations; i++) {
+                const struct migration *m = mv->p->in->migrations[i];
+
+                if (m != mv->was && m->spec.reason == REASON_DRAIN && !m->spec.cancel &&
+                    !m->meta.deleting && !mig_finished(m->status.phase))
+                        return m;
+        }
+        return NULL;
+}
+
+/*
+ * A VM makes one move at a time. What a user has wished for once and cannot be made stands in the
+ * way of no need: of a drain, and of the VM's own placement where the wish is for less than that
+ * allows.
+ */
+static void give_way(struct move *mv)
+{
+        const struct migration *drain;
+        bool narrower;
+
+        if (mv->m->spec.reason != REASON_USER || !mig_stuck(mv->m))
+                return;
+        drain = drain_waits(mv);
+        narrower = *mv->m->spec.target_node || !move_at(mv, MIG_PENDING);
+        if (drain)
+                move_give_up(mv, MIG_CANCELLED,
+                             plan_text(mv->p, "gave way to %s: %s", drain->meta.name,
+                                       mv->m->status.message));
+        else if (narrower && plan_misplaced(mv->p) && !plan_stays(mv->p, NULL))
+                move_give_up(mv, MIG_CANCELLED,
+                             plan_text(mv->p, "gave way to the VM's placement: %s",
+                                       mv->m->status.message));
+}
+
 void plan_move(struct plan *p, const struct migration *m)
 {
         struct move mv = {.p = p, .was = m, .m = arena_alloc(p->a, sizeof(*m))};
@@ -333,9 +384,13 @@ void plan_move(struct plan *p, const struct migration *m)
                 init(&mv);
                 if (!*mv.m->status.source)
                         move_give_up(&mv, MIG_FAILED, "the VM is not running");
+                else if (drained_before(p->vm, m))
+                        move_give_up(&mv, MIG_CANCELLED,
+                                     "cancelled: the guest has left the node meanwhile");
         }
         if (!mig_finished(mv.m->status.phase))
                 advance(&mv);
+        give_way(&mv);
         show(&mv);
         /* The target's pod before the phase that needs it, the journal before the owner: see
          * confirm(). */

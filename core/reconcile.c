@@ -157,8 +157,7 @@ const char *plan_stays(struct plan *p, const char **reason)
                          message);
 }
 
-/* The one unfinished migration; of several, which only users can make, the one furthest on. */
-static const struct migration *current(const struct rec_input *in)
+const struct migration *rec_current(const struct rec_input *in)
 {
         const struct migration *found = NULL;
 
@@ -202,7 +201,7 @@ static void drop_journals(struct plan *p)
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out)
 {
         struct plan p = {.a = a, .in = in, .out = out, .vm = in->vm};
-        const struct migration *m = current(in);
+        const struct migration *m = rec_current(in);
 
         *out = (struct rec_output){0};
         p.next = arena_alloc(a, sizeof(*p.next));

@@ -88,6 +88,12 @@ struct rec_output {
         int64_t again_ms; /* ask again after so long even if nothing happens; 0: no need */
 };
 
+/*
+ * The one unfinished migration; of several, which only users and evictions can make, the one
+ * furthest on. NULL: none.
+ */
+const struct migration *rec_current(const struct rec_input *in);
+
 /* Fills *out; strings and copies live in a. 0, -ENOMEM, or -E2BIG when an action did not fit. */
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out);
 

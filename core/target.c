@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define SENTENCES_MAX 5 /* nodes named in a condition */
+#define SENTENCES_MAX 5  /* nodes named in a condition */
+#define UNFIT_MAX_S   60 /* for a target that was chosen and cannot be reached since */
 
 /* The verdicts on all nodes, before the scheduler is asked or while it finds none. */
 static void judge_candidates(struct move *mv)
@@ -103,6 +104,20 @@ static void put_verdict(struct move *mv, const struct verdict *v)
         mv->m->status.verdicts = all;
 }
 
+/* Another node may do, but the scheduler is not asked again as long as this move goes on. */
+static bool unfit_for_long(struct move *mv, enum preflight_rule rule)
+{
+        int64_t left_us =
+                mv->m->status.scheduled_us + UNFIT_MAX_S * INT64_C(1000000) - mv->p->in->now_us;
+
+        if (rule != PREFLIGHT_TARGET_SILENT && rule != PREFLIGHT_TARGET_NOT_READY &&
+            rule != PREFLIGHT_NO_ADDRESS)
+                return false;
+        if (left_us > 0)
+                plan_again(mv->p, left_us / 1000 + 1);
+        return left_us <= 0;
+}
+
 static void check_target(struct move *mv)
 {
         const struct rec_node *source = plan_node(mv->p, mv->m->status.source);
@@ -118,7 +133,7 @@ static void check_target(struct move *mv)
                          message);
         v = (struct verdict){mv->m->status.target, rule, plan_text(mv->p, "%s", message)};
         put_verdict(mv, &v);
-        if (rule != PREFLIGHT_OK && !transient) {
+        if (rule != PREFLIGHT_OK && (!transient || unfit_for_long(mv, rule))) {
                 move_give_up(mv, MIG_FAILED, v.message);
         } else if (rule != PREFLIGHT_OK) {
                 give_back_permit(mv);

@@ -109,13 +109,9 @@ static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes
 /* The move that is to take a permit and find a target. */
 static const struct migration *asking(const struct rec_input *in)
 {
-        for (size_t i = in->nmigrations; i-- > 0;) {
-                enum mig_phase phase = in->migrations[i]->status.phase;
+        const struct migration *m = rec_current(in);
 
-                if (phase == MIG_PENDING || phase == MIG_SCHEDULED || phase == MIG_PREFLIGHT)
-                        return in->migrations[i];
-        }
-        return NULL;
+        return m && m->status.phase < MIG_COPYING ? m : NULL;
 }
 
 /* Every hypervisor, for a move that seeks its target. */

@@ -147,6 +147,30 @@ static void then_it_waits_and_says_for_what(void **state)
         }
 }
 
+/* What a user has wished for and no node can do holds up no drain; what goes on does. */
+static void a_stuck_wish_is_not_waited_for(void **state)
+{
+        static struct migration wish;
+
+        (void)state;
+        wish = (struct migration){.meta.name = "mine", .spec.reason = REASON_USER};
+        wish.status.source = "node1";
+        wish.status.target = wish.status.pod = wish.status.message = "";
+        wish.status.queue_position = 1;
+        s.f.current = &wish;
+        judged(EVICT_WAIT, "migration mine is Pending");
+        wish.status.queue_position = 0;
+        judged(EVICT_MOVE, "waits for migration web-3-drain-1 to begin");
+        wish.status.permit = true;
+        judged(EVICT_WAIT, "migration mine is Pending");
+        wish.status.permit = false;
+        wish.spec.reason = REASON_PLACEMENT; /* wants what the drain wants */
+        judged(EVICT_WAIT, "migration mine is Pending");
+        wish.spec.reason = REASON_USER;
+        wish.status.phase = MIG_COPYING;
+        judged(EVICT_WAIT, "migration mine is Copying");
+}
+
 /* It is not moved first, whatever its evictionStrategy. */
 static void a_guest_that_is_to_stop_is_waited_for(void **state)
 {
@@ -265,6 +289,7 @@ int main(void)
                 T(then_it_waits_and_says_for_what),
                 T(a_guest_that_is_to_stop_is_waited_for),
                 T(a_move_for_another_reason_is_waited_for),
+                T(a_stuck_wish_is_not_waited_for),
                 T(the_old_pod_may_go_once_the_guest_has_left),
                 T(a_pod_that_a_guest_is_on_its_way_to_stays),
                 T(who_cannot_move_is_refused_for_good),

@@ -1,6 +1,8 @@
 /* What the migrator decides, as transcripts on virtual time: facts in, actions out. */
 #include "tests/unit/reconcile_scene.h"
 
+static struct condition no_node = {"PodScheduled", "False", "Unschedulable", "0/2 nodes", 0};
+
 static void test_start(void **state)
 {
         (void)state;
@@ -577,6 +579,118 @@ static void test_nothing_moves_before_the_journal_is_held(void **state)
         assert_non_null(pod("drover-move-mine"));
 }
 
+/* --- wishes that cannot be granted, and needs */
+
+/* A user asks for a node that the scheduler refuses. */
+static void wished(const char *node)
+{
+        add_migration("mine");
+        w.migs[0].spec.reason = REASON_USER;
+        w.migs[0].spec.target_node = node;
+        play();
+        pod("drover-move-mine")->conditions = (struct conditions){&no_node, 1};
+        play();
+}
+
+static void test_a_wish_waits(void **state)
+{
+        (void)state;
+        running();
+        wished("node2");
+        assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
+        assert_true(mig_stuck(&w.migs[0]));
+}
+
+static void test_a_wish_gives_way_to_a_drain(void **state)
+{
+        (void)state;
+        running();
+        wished("node2");
+        add_migration("demo-1-drain-1");
+        w.migs[1].spec.reason = REASON_DRAIN;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
+        assert_string_equal(w.migs[0].status.message, "gave way to demo-1-drain-1: 0/2 nodes");
+        assert_null(pod("drover-move-mine"));
+        assert_non_null(pod("drover-move-demo-1-drain-1"));
+        assert_true(w.migs[1].status.permit);
+}
+
+/* It is its turn soon: then the drain has what it wants, too. */
+static void test_a_wish_that_waits_for_its_turn_gives_way_to_nothing(void **state)
+{
+        (void)state;
+        running();
+        w.permits.granted = false;
+        add_migration("mine");
+        w.migs[0].spec.reason = REASON_USER;
+        add_migration("demo-1-drain-1");
+        w.migs[1].spec.reason = REASON_DRAIN;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
+        assert_int_equal(w.migs[0].status.queue_position, 1);
+        assert_string_equal(w.migs[1].status.source, "");
+}
+
+static void test_a_wish_gives_way_to_the_placement(void **state)
+{
+        (void)state;
+        running();
+        wished("node1"); /* where it is */
+        want_zone("b");
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
+        w.now += 2000000; /* what was called off is waited out */
+        play();
+        assert_int_equal(w.nmigs, 2);
+        assert_int_equal(w.migs[1].spec.reason, REASON_PLACEMENT);
+        assert_non_null(pod("drover-move-demo-1-1"));
+}
+
+/* A wish for any node is the same wish as the placement's. */
+static void test_a_wide_wish_serves_the_placement(void **state)
+{
+        (void)state;
+        running();
+        wished("");
+        want_zone("b");
+        play();
+        pod("drover-move-mine")->conditions = (struct conditions){&no_node, 1};
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
+        assert_int_equal(w.nmigs, 1);
+}
+
+/* The guest has left by another move: it is not sent on from where it is now. */
+static void test_a_drain_of_a_former_node_is_over(void **state)
+{
+        (void)state;
+        running();
+        add_migration("demo-0-drain-1");
+        w.migs[0].spec.reason = REASON_DRAIN;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_CANCELLED);
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_a_target_that_stays_silent_is_given_up(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        w.rec[1].alive = false;
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        w.now += 59000000;
+        play();
+        assert_int_equal(last()->status.phase, MIG_PREFLIGHT);
+        w.now += 1000000;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
+        assert_null(pod("drover-move-demo-1-1"));
+}
+
 /* --- drains */
 
 static void drained(bool cordoned)
@@ -746,8 +860,6 @@ static void test_permit_is_waited_for(void **state)
         play();
         assert_int_equal(w.npods, 2);
 }
-
-static struct condition no_node = {"PodScheduled", "False", "Unschedulable", "0/2 nodes", 0};
 
 /* The place is for those that can go; who finds its node later waits for one anew. */
 static void test_without_a_node_the_permit_is_given_back(void **state)
@@ -966,6 +1078,13 @@ int main(void)
                 T(test_unheard_is_neither_alive_nor_silent),
                 T(test_old_news_confirm_nothing),
                 T(test_a_pod_is_no_permit),
+                T(test_a_wish_waits),
+                T(test_a_wish_gives_way_to_a_drain),
+                T(test_a_wish_that_waits_for_its_turn_gives_way_to_nothing),
+                T(test_a_wish_gives_way_to_the_placement),
+                T(test_a_wide_wish_serves_the_placement),
+                T(test_a_drain_of_a_former_node_is_over),
+                T(test_a_target_that_stays_silent_is_given_up),
                 T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),
                 T(test_halted_while_copying),

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/mono.h"
 #include "kube/config.h"
 
 #include <stdbool.h>
@@ -68,10 +69,15 @@ must_check int kube_create(struct kube_client *c, const struct kube_resource *r,
 must_check int kube_patch(struct kube_client *c, const struct kube_resource *r, const char *ns,
                           const char *name, const char *subresource, const struct json *patch,
                           struct json **out, struct err *e);
-/* Likewise, given up after so many milliseconds: for who may write only for as long. */
-must_check int kube_patch_within(struct kube_client *c, int64_t ms, const struct kube_resource *r,
-                                 const char *ns, const char *name, const char *subresource,
-                                 const struct json *patch, struct json **out, struct err *e);
+/*
+ * Likewise, for who may write only until then: nothing is sent later, however long this thread or
+ * the client's has not run meanwhile, and an answer is waited for no longer (-ETIMEDOUT). .ns 0: as
+ * kube_patch.
+ */
+must_check int kube_patch_until(struct kube_client *c, struct mono until,
+                                const struct kube_resource *r, const char *ns, const char *name,
+                                const char *subresource, const struct json *patch,
+                                struct json **out, struct err *e);
 /* application/strategic-merge-patch+json, for conditions of built-in types (Node, Pod). */
 must_check int kube_patch_strategic(struct kube_client *c, const struct kube_resource *r,
                                     const char *ns, const char *name, const char *subresource,

@@ -36,6 +36,7 @@ struct kube_transfer {
         const char *body;         /* NULL: none */
         size_t body_len;
         int64_t deadline_ms; /* for all of it */
+        struct mono until;   /* nothing is sent later, nor waited for; .ns 0: no such limit */
         int64_t answer_ms;   /* until the answer's header; 0: no limit but the deadline */
         int64_t silence_ms;  /* without a byte after it; 0: likewise */
         /* The answer's header has come, and it is a 2xx; may be NULL. */

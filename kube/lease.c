@@ -21,6 +21,7 @@ struct kube_election {
         bool stopping;
         bool held;           /* the last thing known: the Lease is ours */
         struct mono renewed; /* when the request that last renewed it was sent */
+        uint64_t term;       /* how often it became ours */
 
         /* The thread's own: the Lease as last seen, and since when. */
         char seen[256];
@@ -132,9 +133,16 @@ static bool expired(const struct kube_election *el, const struct json *lease, st
         return mono_ms_between(el->seen_at, now) >= ms;
 }
 
+/* With the lock held. */
+static bool leading(const struct kube_election *el)
+{
+        return el->held && mono_ms_between(el->renewed, mono_now()) < el->cfg.renew_ms;
+}
+
 static void set_held(struct kube_election *el, bool held, struct mono renewed)
 {
         pthread_mutex_lock(&el->lock);
+        el->term += held && !leading(el);
         el->held = held;
         if (held)
                 el->renewed = renewed;
@@ -272,18 +280,31 @@ int kube_election_start(struct kube_client *c, const struct kube_election_config
         return 0;
 }
 
-/* With the lock held. */
-static bool leading(const struct kube_election *el)
-{
-        return el->held && mono_ms_between(el->renewed, mono_now()) < el->cfg.renew_ms;
-}
-
 bool kube_election_leading(const struct kube_election *el)
 {
+        return kube_election_term(el) != 0;
+}
+
+uint64_t kube_election_term(const struct kube_election *el)
+{
         struct kube_election *unlocked = (struct kube_election *)(uintptr_t)el;
+        uint64_t term;
 
         pthread_mutex_lock(&unlocked->lock);
-        bool v = leading(el) && !el->stopping;
+        term = leading(el) && !el->stopping ? el->term : 0;
+        pthread_mutex_unlock(&unlocked->lock);
+        return term;
+}
+
+bool kube_election_leads(const struct kube_election *el, uint64_t term, struct mono *until)
+{
+        struct kube_election *unlocked = (struct kube_election *)(uintptr_t)el;
+        bool v;
+
+        pthread_mutex_lock(&unlocked->lock);
+        v = leading(el) && !el->stopping && el->term == term;
+        if (v)
+                *until = mono_add_ms(el->renewed, el->cfg.lease_ms);
         pthread_mutex_unlock(&unlocked->lock);
         return v;
 }

@@ -23,6 +23,16 @@ must_check int kube_election_start(struct kube_client *c, const struct kube_elec
 /* True while we hold the lease and its renew deadline has not passed (checked against the clock
  * now). */
 bool kube_election_leading(const struct kube_election *el);
+/*
+ * The number of this time of leading without a break, 0 when not leading. What was decided in one
+ * is not to be written in another: somebody else may have led between them.
+ */
+uint64_t kube_election_term(const struct kube_election *el);
+/*
+ * Whether we still lead in that term; if so nobody else does before *until, when the Lease may be
+ * taken from us, whatever our clock and the server's do: a write is to be sent before.
+ */
+bool kube_election_leads(const struct kube_election *el, uint64_t term, struct mono *until);
 /* Blocks until leading (true) or stopped (false). */
 bool kube_election_wait(struct kube_election *el);
 /* Releases the lease when held, so that another can take over at once. */

@@ -159,6 +159,7 @@ int kube_call_run(struct kube_client *c, const struct kube_call *call, struct js
         autobuf struct buf answer = buf_new(KUBE_OBJECT_MAX);
         struct request r = {.transfer.client = c,
                             .transfer.method = call->method,
+                            .transfer.until = call->until,
                             .once = call->once,
                             .create = strcmp(call->method, "POST") == 0,
                             .deadline_ms =

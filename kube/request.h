@@ -11,6 +11,7 @@ struct kube_call {
         const char *content_type;
         const struct json *body; /* NULL: none */
         int64_t deadline_ms;     /* 0: the client's */
+        struct mono until;       /* nothing is sent later, nor waited for; .ns 0: no such limit */
         bool once;               /* no retries */
 };
 /* As the verbs: *out (may be NULL) is the answer's object. */

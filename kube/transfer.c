@@ -39,9 +39,21 @@ static int64_t patience(const struct kube_transfer *t)
         return t->has_header ? t->silence_ms : t->answer_ms;
 }
 
-static void set_timer(struct kube_transfer *t)
+static struct mono end_of(const struct kube_transfer *t)
 {
         struct mono at = mono_add_ms(t->started, t->deadline_ms);
+
+        return t->until.ns && t->until.ns < at.ns ? t->until : at;
+}
+
+static bool too_late(const struct kube_transfer *t)
+{
+        return t->until.ns && mono_now().ns >= t->until.ns;
+}
+
+static void set_timer(struct kube_transfer *t)
+{
+        struct mono at = end_of(t);
         struct mono silent = mono_add_ms(t->heard, patience(t));
 
         kube_timer_set(t->client, &t->timer, patience(t) && silent.ns < at.ns ? silent : at);
@@ -190,6 +202,18 @@ static int set_headers(struct kube_transfer *t)
         return rc;
 }
 
+/* The connection is there, and the request is about to be sent. */
+static int before_request(void *arg, char *to, char *from, int to_port, int from_port)
+{
+        const struct kube_transfer *t = arg;
+
+        (void)to;
+        (void)from;
+        (void)to_port;
+        (void)from_port;
+        return too_late(t) ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static CURLcode set_request(CURL *h, struct kube_transfer *t)
 {
         CURLcode rc = CURLE_OK;
@@ -209,6 +233,8 @@ static CURLcode set_request(CURL *h, struct kube_transfer *t)
         SET(h, CURLOPT_HEADERDATA, t);
         SET(h, CURLOPT_WRITEFUNCTION, on_body);
         SET(h, CURLOPT_WRITEDATA, t);
+        SET(h, CURLOPT_PREREQFUNCTION, before_request);
+        SET(h, CURLOPT_PREREQDATA, t);
         return rc;
 }
 
@@ -217,6 +243,8 @@ static int set_up(struct kube_transfer *t)
         struct kube_client *c = t->client;
         CURLcode rc;
 
+        if (too_late(t))
+                return err_set(&t->err, -ETIMEDOUT, "too late to be sent");
         if (c->cfg.token_file) {
                 int code = kube_token_refresh(&c->token, c->cfg.token_file, mono_now(),
                                               c->tune.token_age_ms, NULL, &t->err);
@@ -251,9 +279,8 @@ static void on_timer(struct kube_timer *timer)
 
         if (t->code < 0) {
                 e = t->err; /* of the start */
-        } else if (total >= t->deadline_ms) {
-                err_set(&e, -ETIMEDOUT, "no whole answer within %lld ms",
-                        (long long)t->deadline_ms);
+        } else if (now.ns >= end_of(t).ns) {
+                err_set(&e, -ETIMEDOUT, "no whole answer within %lld ms", (long long)total);
         } else if (patience(t) && silent >= patience(t)) {
                 err_set(&e, -ETIMEDOUT, "the server was silent for %lld ms", (long long)silent);
         } else {
@@ -346,6 +373,8 @@ void kube_transfer_finish(struct kube_transfer *t, CURLcode result)
         t->http = http_status(t);
         curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &seconds);
         t->retry_after_ms = 1000 * (seconds < RETRY_AFTER_MAX ? seconds : RETRY_AFTER_MAX);
+        if (t->code == 0 && result == CURLE_ABORTED_BY_CALLBACK && too_late(t))
+                t->code = err_set(&t->err, -ETIMEDOUT, "too late to be sent");
         /* An answer that is an error says more than how its body ended. */
         if (t->code == 0 && result != CURLE_OK && (t->http < 300 || t->header_bytes == 0))
                 t->code = kube_curl_error(&t->err, t->easy, result, t->curl_error);

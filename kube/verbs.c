@@ -36,9 +36,10 @@ int kube_create(struct kube_client *c, const struct kube_resource *r, const char
         return context(kube_call_run(c, &call, out, e), "create", r, ns, name, e);
 }
 
-static int patch(struct kube_client *c, const char *type, int64_t ms, const struct kube_resource *r,
-                 const char *ns, const char *name, const char *subresource,
-                 const struct json *object, struct json **out, struct err *e)
+static int patch(struct kube_client *c, const char *type, struct mono until,
+                 const struct kube_resource *r, const char *ns, const char *name,
+                 const char *subresource, const struct json *object, struct json **out,
+                 struct err *e)
 {
         struct kube_call call = {.method = "PATCH",
                                  .resource = r,
@@ -46,7 +47,7 @@ static int patch(struct kube_client *c, const char *type, int64_t ms, const stru
                                  .name = name,
                                  .subresource = subresource,
                                  .content_type = type,
-                                 .deadline_ms = ms,
+                                 .until = until,
                                  .body = object};
 
         return context(kube_call_run(c, &call, out, e), "patch", r, ns, name, e);
@@ -56,23 +57,23 @@ int kube_patch(struct kube_client *c, const struct kube_resource *r, const char 
                const char *name, const char *subresource, const struct json *object,
                struct json **out, struct err *e)
 {
-        return kube_patch_within(c, 0, r, ns, name, subresource, object, out, e);
+        return kube_patch_until(c, (struct mono){0}, r, ns, name, subresource, object, out, e);
 }
 
-int kube_patch_within(struct kube_client *c, int64_t ms, const struct kube_resource *r,
-                      const char *ns, const char *name, const char *subresource,
-                      const struct json *object, struct json **out, struct err *e)
+int kube_patch_until(struct kube_client *c, struct mono until, const struct kube_resource *r,
+                     const char *ns, const char *name, const char *subresource,
+                     const struct json *object, struct json **out, struct err *e)
 {
-        return patch(c, "application/merge-patch+json", ms, r, ns, name, subresource, object, out,
-                     e);
+        return patch(c, "application/merge-patch+json", until, r, ns, name, subresource, object,
+                     out, e);
 }
 
 int kube_patch_strategic(struct kube_client *c, const struct kube_resource *r, const char *ns,
                          const char *name, const char *subresource, const struct json *object,
                          struct json **out, struct err *e)
 {
-        return patch(c, "application/strategic-merge-patch+json", 0, r, ns, name, subresource,
-                     object, out, e);
+        return patch(c, "application/strategic-merge-patch+json", (struct mono){0}, r, ns, name,
+                     subresource, object, out, e);
 }
 
 int kube_update(struct kube_client *c, const struct kube_resource *r, const char *ns,

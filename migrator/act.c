@@ -13,6 +13,7 @@ struct doing {
         const struct actor *actor;
         const struct gathered *g;
         const struct vm *vm;
+        struct mono until; /* by then a status is written or not at all; .ns 0: nobody else leads */
         bool again;
 };
 
@@ -54,9 +55,10 @@ static int apply_patch(const struct doing *d, const struct kube_resource *r,
                        const struct json *patch, struct err *e)
 {
         struct json *answer autojson = NULL;
-        int64_t ms = subresource ? ACT_WRITE_MS : 0; /* the rest may wait for webhooks */
-        int rc = kube_patch_within(client(d), ms, r, meta->ns, meta->name, subresource, patch,
-                                   &answer, e);
+        struct mono until =
+                subresource ? d->until : (struct mono){0}; /* the rest may wait for webhooks */
+        int rc = kube_patch_until(client(d), until, r, meta->ns, meta->name, subresource, patch,
+                                  &answer, e);
 
         if (rc == 0)
                 kube_store_apply(store, answer);
@@ -368,6 +370,18 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
         return err_set(e, -EINVAL, "no such action: %d", (int)act->kind);
 }
 
+/* In the term that we took over in; what was decided before another is not to be written. */
+static bool leads(struct doing *d)
+{
+        const struct actor *a = d->actor;
+        struct mono until = {0};
+
+        if (a->election && !kube_election_leads(a->election, a->term, &until))
+                return false;
+        d->until = a->election ? mono_add_ms(until, -ACT_MARGIN_MS) : until;
+        return true;
+}
+
 int act_all(const struct actor *actor, const struct gathered *g, const struct rec_output *out,
             bool *again, struct err *e)
 {
@@ -376,7 +390,7 @@ int act_all(const struct actor *actor, const struct gathered *g, const struct re
         for (size_t i = 0; i < out->n; i++) {
                 int rc;
 
-                if (actor->election && !kube_election_leading(actor->election))
+                if (!leads(&d))
                         return err_set(e, -EAGAIN, "the Lease is lost");
                 rc = act_one(&d, &out->v[i], e);
                 if (rc < 0)

@@ -8,15 +8,16 @@
 #define ACT_LEASE_MS 15000
 #define ACT_RENEW_MS 10000
 /*
- * A status is written within what is left of the Lease when leading has just ended: the next
- * leader, which counts what was promised, finds all of it written, or never.
+ * A status is sent so long before the Lease may be another's: the next leader, which counts what
+ * was promised, finds all of it written, or never.
  */
-#define ACT_WRITE_MS (ACT_LEASE_MS - ACT_RENEW_MS - 1000)
+#define ACT_MARGIN_MS 1000
 
 struct actor {
         struct world *world;
         const char *handle_image;
         const struct kube_election *election; /* NULL: nobody else may act */
+        uint64_t term;                        /* in which we took over */
 };
 
 /*

@@ -32,9 +32,8 @@ static void on_signal(int sig)
         stopping = 1;
 }
 
-static void work(struct world *w, const struct config *cfg, const struct kube_election *el)
+static void work(struct world *w, const struct config *cfg, const struct actor *actor)
 {
-        const struct actor actor = {w, cfg->handle_image, el};
         char key[KUBE_KEY_MAX];
         struct err e;
         int rc;
@@ -42,7 +41,7 @@ static void work(struct world *w, const struct config *cfg, const struct kube_el
         world_tick(w, mono_now());
         if (!kube_queue_take(w->queue, key, TICK_MS))
                 return;
-        rc = worker_vm(&actor, &cfg->limits, key, &e);
+        rc = worker_vm(actor, &cfg->limits, key, &e);
         if (rc < 0) {
                 if (rc != -EAGAIN)
                         log_err(&e, "not carried out, will be tried again", "vm", key, NULL);
@@ -56,17 +55,19 @@ static void work(struct world *w, const struct config *cfg, const struct kube_el
 /* Until the end is asked for or the Lease is lost; then nothing more is written. */
 static int lead(struct world *w, const struct config *cfg, struct kube_election *el)
 {
+        const struct actor actor = {w, cfg->handle_image, el, kube_election_term(el)};
         bool taken_over = false;
+        struct mono until;
         struct err e;
 
         log_msg(LOG_INFO, "leading", "identity", cfg->identity, NULL);
         while (!stopping) {
-                if (!kube_election_leading(el)) {
+                if (!kube_election_leads(el, actor.term, &until)) {
                         log_msg(LOG_WARN, "the Lease is lost", NULL);
                         return 1; /* started again as a follower, with nothing remembered */
                 }
                 if (taken_over) {
-                        work(w, cfg, el);
+                        work(w, cfg, &actor);
                 } else if (world_take_over(w, &e) == 0) {
                         taken_over = true;
                 } else {

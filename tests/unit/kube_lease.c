@@ -239,6 +239,31 @@ static void a_deposed_leader_knows(void **state)
         assert_true(holder_is("usurper"));
 }
 
+/* Between two terms another has led: what was decided in the first is not written in the second. */
+static void each_term_is_another(void **state)
+{
+        struct mono until, start = mono_now();
+        uint64_t first;
+
+        (void)state;
+        struct kube_election *a = candidate("a");
+        assert_true(kube_election_wait(a));
+        first = kube_election_term(a);
+        assert_int_not_equal(first, 0);
+        assert_true(kube_election_leads(a, first, &until));
+        assert_true(mono_ms_between(start, until) >= 1000);
+        assert_true(mono_ms_between(mono_now(), until) <= 1000);
+        put_lease("usurper", "2999-01-01T00:00:00.000000Z", 60);
+        while (kube_election_term(a))
+                nap(1);
+        assert_false(kube_election_leads(a, first, &until));
+        put_lease("", "2999-01-01T00:00:00.000000Z", 60);
+        assert_true(kube_election_wait(a));
+        assert_false(kube_election_leads(a, first, &until));
+        assert_true(kube_election_leads(a, kube_election_term(a), &until));
+        kube_election_stop(a);
+}
+
 static void *waiter(void *arg)
 {
         return kube_election_wait(arg) ? arg : NULL;
@@ -305,6 +330,7 @@ int main(void)
                 T(a_renewing_holder_keeps_it),
                 T(a_leader_that_cannot_renew_stops_in_time),
                 T(a_deposed_leader_knows),
+                T(each_term_is_another),
                 T(stop_ends_the_wait),
                 T(times_must_fit),
                 T(heartbeats),

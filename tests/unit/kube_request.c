@@ -425,10 +425,43 @@ static void a_deadline_of_its_own(void **state)
 
         (void)state;
         begin(silence, &how);
-        assert_int_equal(
-                kube_patch_within(client, 300, &KUBE_PODS, "n", "p", "status", patch, NULL, &e),
-                -ETIMEDOUT);
+        assert_int_equal(kube_patch_until(client, mono_add_ms(start, 300), &KUBE_PODS, "n", "p",
+                                          "status", patch, NULL, &e),
+                         -ETIMEDOUT);
         assert_in_range(mono_ms_between(start, mono_now()), 290, 1500);
+}
+
+struct stall {
+        struct kube_task task;
+        struct mono until;
+};
+
+static void stall(struct kube_task *task)
+{
+        const struct stall *s = (const struct stall *)task;
+
+        while (mono_now().ns < s->until.ns)
+                usleep(1000);
+}
+
+/* Neither by this thread nor by the client's that has not run for a while. */
+static void what_comes_too_late_is_not_sent(void **state)
+{
+        autojson struct json *patch = json_new_object();
+        struct stall s = {.task.run = stall};
+        struct err e;
+
+        (void)state;
+        begin(record, NULL);
+        assert_int_equal(kube_patch_until(client, mono_add_ms(mono_now(), -1), &KUBE_PODS, "n", "p",
+                                          "status", patch, NULL, &e),
+                         -ETIMEDOUT);
+        s.until = mono_add_ms(mono_now(), 100);
+        assert_int_equal(kube_io_post(client, &s.task), 0);
+        assert_int_equal(
+                kube_patch_until(client, s.until, &KUBE_PODS, "n", "p", "status", patch, NULL, &e),
+                -ETIMEDOUT);
+        assert_int_equal(fake_requests(server), 0);
 }
 
 static void nobody_there(void **state)
@@ -741,6 +774,7 @@ int main(void)
                 T(deadline),
                 T(time_is_given_at_creation),
                 T(a_deadline_of_its_own),
+                T(what_comes_too_late_is_not_sent),
                 T(nobody_there),
                 T(closed_idle_connections),
                 T(a_slow_answer_blocks_nobody),

@@ -168,7 +168,7 @@ static void *watcher(void *arg)
 
 static void *worker(void *arg)
 {
-        const struct actor actor = {&scene, "handle", NULL};
+        const struct actor actor = {&scene, "handle", NULL, 0};
         const struct permit_limits limits = {100, 100};
         char key[KUBE_KEY_MAX];
         struct err e;

@@ -194,19 +194,25 @@ static void ask_for_target(struct move *mv)
 }
 
 /*
- * The node that the scheduler has chosen has no room any more: another guest was faster. The
- * scheduler is asked anew, with a pod of another name, so that it need not wait for this one's end.
+ * The node that the scheduler has chosen has no room any more: another guest was faster. Or nobody
+ * knows what room it has, for no agent has reported it: that is none, and nothing is promised of
+ * it. The scheduler is asked anew, with a pod of another name, so that it need not wait for this
+ * one's end.
  */
 static bool has_no_room(struct move *mv, const struct pod *pod)
 {
         const struct capacity_demand d = capacity_shape_demand(&mv->p->vm->status.running);
         const struct rec_node *n = plan_node(mv->p, pod->node);
+        const struct rec_node none = {.name = pod->node};
         char message[CAPACITY_MESSAGE_MAX];
-        struct verdict v;
+        enum capacity_rule rule = room_check(n ? n : &none, mv->p->vm, &d, message);
+        struct verdict v = {pod->node, PREFLIGHT_ROOM, ""};
 
-        if (!n || !room_is_short(room_check(n, mv->p->vm, &d, message)))
+        if (rule == CAPACITY_NO_HOST)
+                v.rule = PREFLIGHT_TARGET_SILENT;
+        else if (!room_is_short(rule))
                 return false;
-        v = (struct verdict){n->name, PREFLIGHT_ROOM, plan_text(mv->p, "%s", message)};
+        v.message = plan_text(mv->p, "%s", message);
         put_verdict(mv, &v);
         give_back_permit(mv);
         move_say(mv, v.message);

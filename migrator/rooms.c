@@ -426,7 +426,8 @@ int rooms_reserve(struct rooms *r, const char *node, uint64_t seen, const char *
         pthread_mutex_lock(&r->lock);
         const struct room *x = room_find(r, node);
         if (!r->lost)
-                rc = x && x->seen == seen ? reserve(r, node, vm_key, shape, written) : -EAGAIN;
+                rc = x && x->host && x->seen == seen ? reserve(r, node, vm_key, shape, written)
+                                                     : -EAGAIN;
         pthread_mutex_unlock(&r->lock);
         if (rc == -EAGAIN)
                 return err_set(e, rc, "%s: what is promised there has changed meanwhile", node);

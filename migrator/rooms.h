@@ -52,8 +52,8 @@ void rooms_each_vm(struct rooms *r, const char *node, void (*visit)(void *ctx, c
 
 /*
  * Keeps room for the VM in that shape, for a decision that was made by what rooms_look has shown
- * and is about to be written to the object. -EAGAIN: the node has changed since, look again;
- * -ENOMEM: nothing may be decided.
+ * and is about to be written to the object. -EAGAIN: the node has changed since, look again, or no
+ * agent has reported it, so that there is no room to keep; -ENOMEM: nothing may be decided.
  */
 must_check int rooms_reserve(struct rooms *r, const char *node, uint64_t seen, const char *vm_key,
                              const struct vm_shape *shape, const struct meta *written,

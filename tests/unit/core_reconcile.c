@@ -691,6 +691,30 @@ static void test_a_target_that_stays_silent_is_given_up(void **state)
         assert_null(pod("drover-move-demo-1-1"));
 }
 
+/* What room it has is not known; the scheduler is asked for another node, and soon for this one. */
+static void test_a_host_that_has_not_reported_is_no_target(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        w.rec[1].host = NULL;
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_PENDING);
+        assert_string_equal(last()->status.target, "");
+        assert_int_equal(last()->status.refused.count, 1);
+        assert_false(last()->status.permit);
+        assert_non_null(strstr(last()->status.message, "no Drover agent has reported"));
+        assert_null(pod("drover-move-demo-1-1"));
+        w.rec[1].host = &w.hosts[1];
+        w.now += 1000000;
+        play();
+        pod("drover-move-demo-1-1-t1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+}
+
 /* --- drains */
 
 static void drained(bool cordoned)
@@ -1085,6 +1109,7 @@ int main(void)
                 T(test_a_wide_wish_serves_the_placement),
                 T(test_a_drain_of_a_former_node_is_over),
                 T(test_a_target_that_stays_silent_is_given_up),
+                T(test_a_host_that_has_not_reported_is_no_target),
                 T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),
                 T(test_halted_while_copying),

@@ -227,6 +227,18 @@ static void a_target_is_reserved_by_its_migration(void **state)
         expect("n2", 0, 0);
 }
 
+/* A move counts there already, so the node is known; what room it has is not. */
+static void nothing_is_promised_of_a_host_that_has_not_reported(void **state)
+{
+        (void)state;
+        vm("a", "", 2);
+        put(scene.vms, vm_json("b", "n1", 2, 0));
+        expect("n1", 1, 2);
+        assert_int_equal(reserve("a", "n1", rv_of("a"), look("n1")), -EAGAIN);
+        host("n1", "", "", 0);
+        assert_int_equal(reserve("a", "n1", rv_of("a"), look("n1")), 0);
+}
+
 /* What was looked at is what is decided by. */
 static void a_node_that_has_changed_is_looked_at_again(void **state)
 {
@@ -485,6 +497,7 @@ int main(void)
                 T(or_that_it_was_not_done),
                 T(one_of_which_nothing_is_heard_ends),
                 T(a_target_is_reserved_by_its_migration),
+                T(nothing_is_promised_of_a_host_that_has_not_reported),
                 T(a_node_that_has_changed_is_looked_at_again),
                 T(any_order_of_changes),
                 T(from_several_threads),

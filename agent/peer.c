@@ -67,6 +67,16 @@ static bool fast_allowed(struct move *m, const struct host *target, const char *
         return n > 0;
 }
 
+/* Told at once: the migrator and the next agent here go by it. Until it is known they take the
+ * handover for libvirt's, which assumes less. */
+static void tell_handover(struct move *m)
+{
+        pthread_mutex_lock(&m->lock);
+        m->transfer.proven = m->proven && m->mig->status.handover == HANDOVER_FAST;
+        pthread_cond_broadcast(&m->wake);
+        pthread_mutex_unlock(&m->lock);
+}
+
 static int read_target(struct move *m, struct host **out, struct err *e)
 {
         autojson struct json *j = NULL;
@@ -109,7 +119,7 @@ int peer_find(struct move *m, struct err *e)
         if (rc)
                 return rc;
         take_addresses(m, h);
-        m->proven = m->mig->status.handover != HANDOVER_FAST;
+        m->proven = m->mig->status.handover != HANDOVER_FAST || m->mig->status.transfer.proven;
         host_free(h);
         return connect_target(m, e);
 }
@@ -145,6 +155,7 @@ int peer_prepare(struct move *m, struct err *e)
         if (!rc) {
                 take_addresses(m, h);
                 m->proven = !fast_allowed(m, h, pools, n);
+                tell_handover(m);
         }
         host_free(h);
         if (!rc)

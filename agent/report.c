@@ -32,7 +32,7 @@ struct report {
 
 static bool news(const struct transfer *a, const struct transfer *b)
 {
-        return a->state != b->state;
+        return a->state != b->state || a->proven != b->proven;
 }
 
 /* Waits until a report is due; a copy of what to say. */

@@ -23,6 +23,7 @@ static void decode_transfer(struct dec *d, const struct at *status, struct trans
         *out = (struct transfer){
                 .state = transfer_state_parse(dec_str(d, &at, "state", "")),
                 .message = dec_str(d, &at, "message", ""),
+                .proven = dec_bool(d, &at, "proven", false),
                 .bytes_total = dec_int(d, &at, "bytesTotal", 0),
                 .bytes_done = dec_int(d, &at, "bytesDone", 0),
                 .bytes_left = dec_int(d, &at, "bytesLeft", 0),

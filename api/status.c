@@ -122,6 +122,8 @@ struct json *transfer_encode(const struct transfer *t)
 
         enc_str(&e, e.root, "state", transfer_state_name(t->state));
         enc_str(&e, e.root, "message", t->message);
+        if (t->proven)
+                enc_bool(&e, e.root, "proven", true);
         enc_int(&e, e.root, "bytesTotal", t->bytes_total);
         enc_int(&e, e.root, "bytesDone", t->bytes_done);
         enc_int(&e, e.root, "bytesLeft", t->bytes_left);

@@ -64,6 +64,7 @@ enum arrival_state arrival_state_parse(const char *s); /* ARRIVAL_UNSAID for oth
 struct transfer {
         enum transfer_state state;
         const char *message;
+        bool proven; /* Fast was asked for, and the proven handover is used all the same */
         int64_t bytes_total, bytes_done, bytes_left; /* memory */
         int64_t dirty_bytes_per_s, iteration, expected_downtime_ms;
         int64_t throttle_percent; /* how much auto-converge slows the guest */

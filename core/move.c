@@ -292,8 +292,11 @@ static void show(struct move *mv)
 static void advance(struct move *mv)
 {
         const struct transfer *t = &mv->m->status.transfer;
-        enum rcv_action action = move_decide(mv);
+        enum rcv_action action;
 
+        if (t->proven) /* what the source's agent does counts, not what was asked of it */
+                mv->m->status.handover = HANDOVER_PROVEN;
+        action = move_decide(mv);
         if ((action == RCV_PROCEED || move_at(mv, MIG_COPYING)) && cancelled(mv))
                 return;
         switch (action) {

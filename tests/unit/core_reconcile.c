@@ -715,6 +715,24 @@ static void test_a_host_that_has_not_reported_is_no_target(void **state)
         assert_int_equal(last()->status.phase, MIG_COPYING);
 }
 
+/* Fast was asked for, and the agent found no proof for it. */
+static void test_the_handover_in_use_is_told(void **state)
+{
+        (void)state;
+        w.vm.spec.migration.handover = HANDOVER_FAST;
+        w.mounts[0].lock_arbitration = w.mounts[1].lock_arbitration = true;
+        copying();
+        assert_int_equal(last()->status.handover, HANDOVER_FAST);
+        domain(1, 2, DOMAIN_RUNNING);
+        w.rec[0].alive = false;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1"); /* libvirt's own proves nothing */
+        last()->status.transfer.proven = true;
+        play();
+        assert_int_equal(last()->status.handover, HANDOVER_PROVEN);
+        assert_string_equal(w.vm.status.owner.node, "node2"); /* ours does */
+}
+
 /* --- drains */
 
 static void drained(bool cordoned)
@@ -1110,6 +1128,7 @@ int main(void)
                 T(test_a_drain_of_a_former_node_is_over),
                 T(test_a_target_that_stays_silent_is_given_up),
                 T(test_a_host_that_has_not_reported_is_no_target),
+                T(test_the_handover_in_use_is_told),
                 T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),
                 T(test_halted_while_copying),

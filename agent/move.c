@@ -41,7 +41,6 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
         m->blind = rejoin;
         m->uuid = vm->meta.uid;
         m->process = (struct guest_process){.pidfd = -1};
-        m->began = mono_now();
         snprintf(m->key, sizeof(m->key), "%s/%s", mig->meta.ns, mig->meta.name);
         vm_domain_name(&vm->meta, m->libvirt_name);
         pthread_mutex_init(&m->lock, NULL);
@@ -53,6 +52,7 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
         m->remark = "";
         if (!m->transfer.started_us)
                 m->transfer.started_us = wall_us();
+        m->began = mono_add_ms(mono_now(), -converge_elapsed_ms(m->transfer.started_us, wall_us()));
         *out = m;
         return 0;
 }

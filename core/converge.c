@@ -8,6 +8,11 @@ int64_t converge_allowed_ms(const struct vm_migration_policy *policy, int64_t me
         return policy->completion_timeout_s_per_gib * 1000 * (gibs > 0 ? gibs : 1);
 }
 
+int64_t converge_elapsed_ms(int64_t started_us, int64_t now_us)
+{
+        return started_us > 0 && now_us > started_us ? (now_us - started_us) / 1000 : 0;
+}
+
 static void count_pass(struct converge *c, int64_t pass, int64_t left)
 {
         if (pass <= c->pass)

@@ -28,6 +28,12 @@ struct converge {
 int64_t converge_allowed_ms(const struct vm_migration_policy *policy, int64_t memory);
 
 /*
+ * Milliseconds since the copy began, by its journal, so that the time allowed does not begin anew
+ * with each agent that takes it up. A clock that was set back has it begin now.
+ */
+int64_t converge_elapsed_ms(int64_t started_us, int64_t now_us);
+
+/*
  * pass counts from 1 as libvirt's iteration does, 0 when it is not known; left: bytes still to be
  * sent; elapsed: since the copy began. Each action but GO_ON is given once.
  */

@@ -71,6 +71,23 @@ static void post_copy_by_consent_when_nothing_is_gained(void **state)
         }
 }
 
+static void time_goes_on_through_restarts(void **state)
+{
+        struct vm_migration_policy p = {.on_timeout = TIMEOUT_ABORT};
+        const int64_t began = INT64_C(1700000000000000);
+        struct converge c = {0};
+
+        (void)state;
+        /* the second agent has looked for a second only, and time is up all the same */
+        assert_int_equal(converge_elapsed_ms(began, began + 601000000), 601000);
+        assert_int_equal(converge_step(&c, &p, 0, MIB,
+                                       converge_elapsed_ms(began, began + 601000000), 600000),
+                         CONVERGE_ABORT);
+        assert_int_equal(converge_elapsed_ms(began, began), 0);
+        assert_int_equal(converge_elapsed_ms(began, began - 5000000), 0);
+        assert_int_equal(converge_elapsed_ms(0, began), 0);
+}
+
 static void bandwidth(void **state)
 {
         (void)state;
@@ -90,6 +107,7 @@ int main(void)
                 cmocka_unit_test(a_copy_that_ends_is_left_alone),
                 cmocka_unit_test(timeout_by_policy),
                 cmocka_unit_test(post_copy_by_consent_when_nothing_is_gained),
+                cmocka_unit_test(time_goes_on_through_restarts),
                 cmocka_unit_test(bandwidth),
         };
 

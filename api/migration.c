@@ -55,6 +55,7 @@ static void decode_status(struct dec *d, const struct at *root, struct migration
         m->status.refused = dec_refusals(d, &status, "refused");
         m->status.cordoned = dec_bool(d, &status, "cordoned", false);
         decode_verdicts(d, &status, m);
+        m->status.more_verdicts = dec_int(d, &status, "moreVerdicts", 0);
         m->status.handover = handover_parse(dec_str(d, &status, "handover", ""));
         m->status.scheduled_us = dec_time(d, &status, "scheduledAt");
         m->status.copying_us = dec_time(d, &status, "copyingAt");

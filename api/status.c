@@ -80,6 +80,8 @@ struct json *migration_status_encode(const struct migration *m)
                 enc_int(&e, v, "rule", m->status.verdicts[i].rule);
                 enc_str(&e, v, "message", m->status.verdicts[i].message);
         }
+        if (m->status.more_verdicts)
+                enc_int(&e, e.root, "moreVerdicts", m->status.more_verdicts);
         enc_str(&e, e.root, "handover", handover_name(m->status.handover));
         enc_time(&e, e.root, "scheduledAt", m->status.scheduled_us);
         enc_time(&e, e.root, "copyingAt", m->status.copying_us);

@@ -101,6 +101,7 @@ struct migration {
                 bool cordoned;          /* the source was unschedulable when it began */
                 struct verdict *verdicts;
                 size_t nverdicts;
+                int64_t more_verdicts; /* left out */
                 enum handover handover;
                 int64_t scheduled_us, copying_us, switching_us, confirming_us, finished_us;
                 int64_t downtime_ms, total_ms;

@@ -249,25 +249,34 @@ static enum preflight_rule candidate(const struct vm *vm, const struct rec_node 
         return preflight(vm, source, n, &transient, message);
 }
 
+/* In which order they are told: what fits, then what the placement would allow. */
+static int rank(enum preflight_rule r)
+{
+        return r == PREFLIGHT_OK ? 0 : r == PREFLIGHT_PLACEMENT ? 2 : 1;
+}
+
 struct verdict *preflight_all(struct arena *a, const struct vm *vm, const struct rec_node *source,
                               const struct rec_node *nodes, size_t nnodes, size_t *n, size_t *more)
 {
         struct verdict *v = arena_array(a, PREFLIGHT_VERDICTS_MAX, sizeof(*v));
+        unsigned char *ranks = arena_array(a, nnodes, sizeof(*ranks));
         char message[PREFLIGHT_MESSAGE_MAX];
         size_t all = 0;
 
         *n = *more = 0;
-        for (int pass = 0; v && pass < 2; pass++)
+        if (!v || !ranks)
+                return NULL;
+        for (size_t i = 0; i < nnodes; i++)
+                ranks[i] = (unsigned char)rank(candidate(vm, source, &nodes[i], message));
+        for (int pass = 0; pass < 3; pass++)
                 for (size_t i = 0; i < nnodes; i++) {
                         enum preflight_rule rule;
 
-                        if (!strcmp(nodes[i].name, source->name))
-                                continue;
-                        rule = candidate(vm, source, &nodes[i], message);
-                        if ((rule == PREFLIGHT_PLACEMENT) != (pass == 1))
+                        if (ranks[i] != pass || !strcmp(nodes[i].name, source->name))
                                 continue;
                         if (++all > PREFLIGHT_VERDICTS_MAX)
                                 continue;
+                        rule = candidate(vm, source, &nodes[i], message);
                         v[*n] = (struct verdict){nodes[i].name, rule, arena_strdup(a, message)};
                         if (!v[(*n)++].message)
                                 return NULL;

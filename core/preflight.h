@@ -39,8 +39,9 @@ enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source
 #define PREFLIGHT_VERDICTS_MAX 16
 
 /*
- * What there is to say of every node but the source, those that the placement allows first; NULL
- * when out of memory. At most PREFLIGHT_VERDICTS_MAX of them, *more is how many are left out.
+ * What there is to say of every node but the source: those that fit first, then those that the
+ * placement allows; NULL when out of memory. At most PREFLIGHT_VERDICTS_MAX of them, *more is how
+ * many are left out.
  */
 struct verdict *preflight_all(struct arena *a, const struct vm *vm, const struct rec_node *source,
                               const struct rec_node *nodes, size_t nnodes, size_t *n, size_t *more);

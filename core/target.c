@@ -28,6 +28,7 @@ static void judge_candidates(struct move *mv)
         }
         mv->m->status.verdicts = v;
         mv->m->status.nverdicts = n;
+        mv->m->status.more_verdicts = (int64_t)more;
 }
 
 /* The move can go on: with a place of its own, which is taken now unless it has one. */
@@ -71,8 +72,10 @@ static void create_target(struct move *mv)
  * rules. */
 static const char *no_node(struct move *mv, const char *scheduler)
 {
+        int64_t more = (int64_t)mv->m->status.nverdicts - SENTENCES_MAX;
         const char *text = "";
 
+        more = more > 0 ? more : 0;
         for (size_t i = 0; i < mv->m->status.nverdicts; i++) {
                 const struct verdict *v = &mv->m->status.verdicts[i];
 
@@ -80,9 +83,10 @@ static const char *no_node(struct move *mv, const char *scheduler)
                         return scheduler;
                 if (i < SENTENCES_MAX)
                         text = plan_text(mv->p, "%s%s%s", text, i ? "; " : "", v->message);
-                else if (i == SENTENCES_MAX)
-                        text = plan_text(mv->p, "%s; and so on", text);
         }
+        more += mv->m->status.more_verdicts;
+        if (more > 0)
+                text = plan_text(mv->p, "%s; and %lld more nodes", text, (long long)more);
         return *text ? text : scheduler;
 }
 

@@ -210,6 +210,32 @@ static void all_candidates(void **state)
         arena_free(a);
 }
 
+/* However many are refused: that one would do is not left out. */
+static void who_fits_is_told_first(void **state)
+{
+        static struct rec_node many[40];
+        static char names[40][8];
+        struct arena *a = arena_new(1 << 20);
+        size_t n, more;
+
+        (void)state;
+        for (int i = 0; i < 40; i++) {
+                many[i] = s.rec[1];
+                many[i].alive = i == 30;
+                snprintf(names[i], sizeof(names[i]), "n%02d", i);
+                many[i].name = names[i];
+        }
+        struct verdict *v = preflight_all(a, &s.vm, &s.rec[0], many, 40, &n, &more);
+        assert_non_null(v);
+        assert_int_equal(n, PREFLIGHT_VERDICTS_MAX);
+        assert_int_equal(more, 40 - PREFLIGHT_VERDICTS_MAX);
+        assert_string_equal(v[0].node, "n30");
+        assert_int_equal(v[0].rule, PREFLIGHT_OK);
+        assert_int_equal(v[1].rule, PREFLIGHT_TARGET_SILENT);
+        assert_non_null(strstr(v[1].message, "silent"));
+        arena_free(a);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, setup)
@@ -217,6 +243,7 @@ int main(void)
                 T(a_good_pair_passes),          T(hosts_must_speak),
                 T(the_machine_must_fit),        T(storage_must_be_the_same),
                 T(the_placement_must_allow_it), T(all_candidates),
+                T(who_fits_is_told_first),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

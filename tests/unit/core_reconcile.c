@@ -733,6 +733,31 @@ static void test_the_handover_in_use_is_told(void **state)
         assert_string_equal(w.vm.status.owner.node, "node2"); /* ours does */
 }
 
+static void test_nodes_that_are_not_named_are_counted(void **state)
+{
+        static struct rec_node many[22];
+        static char node[22][8];
+        const struct condition *c;
+
+        (void)state;
+        running();
+        for (int i = 0; i < 22; i++) {
+                snprintf(node[i], sizeof(node[i]), "n%02d", i);
+                many[i] = (struct rec_node){.name = node[i], .node = &w.nodes[1]};
+        }
+        w.candidates = many;
+        w.ncandidates = 22;
+        want_zone("b");
+        play();
+        pod("drover-move-demo-1-1")->conditions = (struct conditions){&no_node, 1};
+        play();
+        assert_int_equal(last()->status.nverdicts, 16);
+        assert_int_equal(last()->status.more_verdicts, 6);
+        c = condition_get(&w.vm.status.conditions, "PlacementSatisfied");
+        assert_non_null(strstr(c->message, "n00: its agent is silent; n01: "));
+        assert_non_null(strstr(c->message, "n04: its agent is silent; and 17 more nodes"));
+}
+
 /* --- drains */
 
 static void drained(bool cordoned)
@@ -1129,6 +1154,7 @@ int main(void)
                 T(test_a_target_that_stays_silent_is_given_up),
                 T(test_a_host_that_has_not_reported_is_no_target),
                 T(test_the_handover_in_use_is_told),
+                T(test_nodes_that_are_not_named_are_counted),
                 T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),
                 T(test_halted_while_copying),

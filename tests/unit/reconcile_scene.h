@@ -37,6 +37,8 @@ static struct world {
         struct condition ready[2];
         struct rec_node rec[2];
         struct permits permits;
+        const struct rec_node *candidates; /* none: the two */
+        size_t ncandidates;
         int64_t now;
         bool kubelet_down; /* no pod becomes Ready any more */
         struct rec_output out;
@@ -141,8 +143,8 @@ static inline void run(void)
                                .nmigrations = w.nmigs,
                                .nodes = w.rec,
                                .nnodes = 2,
-                               .candidates = w.rec,
-                               .ncandidates = 2,
+                               .candidates = w.ncandidates ? w.candidates : w.rec,
+                               .ncandidates = w.ncandidates ? w.ncandidates : 2,
                                .permits = w.permits,
                                .now_us = w.now};
 

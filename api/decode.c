@@ -132,6 +132,7 @@ static const char *shared(const char *s)
                 DROVER_HYPERVISOR_LABEL,
                 DROVER_VM_LABEL,
                 DROVER_UID_ANNOTATION,
+                DROVER_GUEST_LABEL,
                 DROVER_EPOCH_ANNOTATION,
                 DROVER_MIGRATION_ANNOTATION,
                 DROVER_PLACEMENT_ANNOTATION,

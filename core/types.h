@@ -19,6 +19,7 @@
 #define DROVER_MOVE_POD_PREFIX "drover-move-"      /* then the migration's */
 #define DROVER_VM_RESOURCE     "drover.dev/vm"     /* managed by the extender */
 #define DROVER_UID_ANNOTATION  "drover.dev/vm-uid" /* on handle pods */
+#define DROVER_GUEST_LABEL     "drover.dev/guest"  /* on handle pods: UID.EPOCH */
 #define DROVER_EPOCH_ANNOTATION                                                                    \
         "drover.dev/vm-epoch" /* on handle pods: epoch the guest will run at */
 #define DROVER_MIGRATION_ANNOTATION                                                                \

@@ -5,13 +5,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#define GUEST_MAX 64
+#define REQUIRED  "requiredDuringSchedulingIgnoredDuringExecution"
+#define PREFERRED "preferredDuringSchedulingIgnoredDuringExecution"
+
+/* The guest of the VM at that epoch, as a label's value. */
+static void guest(const struct vm *vm, int64_t epoch, char out[GUEST_MAX])
+{
+        snprintf(out, GUEST_MAX, "%s.%lld", vm->meta.uid, (long long)epoch);
+}
+
 static void metadata(struct json *pod, const struct vm *vm, const struct rec_action *act)
 {
         struct json *meta = json_object_at(pod, "metadata");
         struct json *labels = json_object_at(meta, "labels");
         struct json *notes = json_object_at(meta, "annotations");
         struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
-        char hash[17], epoch[24];
+        char hash[17], epoch[24], of[GUEST_MAX];
 
         placement_hash(vm, hash);
         snprintf(epoch, sizeof(epoch), "%lld", (long long)act->epoch);
@@ -22,6 +32,8 @@ static void metadata(struct json *pod, const struct vm *vm, const struct rec_act
                 json_set_str(labels, vm->meta.labels.v[i].key, vm->meta.labels.v[i].value);
         json_set_str(labels, DROVER_VM_LABEL, vm->meta.name);
         json_set_str(labels, DROVER_UID_ANNOTATION, vm->meta.uid);
+        guest(vm, act->epoch, of);
+        json_set_str(labels, DROVER_GUEST_LABEL, of);
         json_set_str(notes, DROVER_UID_ANNOTATION, vm->meta.uid);
         json_set_str(notes, DROVER_EPOCH_ANNOTATION, epoch);
         json_set_str(notes, DROVER_PLACEMENT_ANNOTATION, hash);
@@ -44,24 +56,52 @@ static void on_name(struct json *fields, const char *op, const char *node)
 }
 
 /*
- * While it moves, a VM has two pods: its own anti-affinity is against the others, not against
- * itself. One without a selector is against nobody.
+ * While it moves, a VM has two pods, and neither is a neighbour of the other: what is said of
+ * others is not said of itself. A selector that is not there selects nobody.
  */
-static void spare_itself(struct json *anti, const struct vm *vm)
+static void leave_out(struct json *term, const char *key, const char *value)
 {
-        struct json *terms = json_mut(anti, "requiredDuringSchedulingIgnoredDuringExecution");
+        struct json *selector = json_mut(term, "labelSelector"), *x;
+
+        if (!selector)
+                return;
+        x = json_add(json_array_at(selector, "matchExpressions"), json_new_object());
+        json_set_str(x, "key", key);
+        json_set_str(x, "operator", "NotIn");
+        json_add(json_array_at(x, "values"), json_new_string(value));
+}
+
+/* No pod of the VM counts for what is only ever asked of the pods that are there already. */
+static void spare_itself(struct json *wishes, const char *list, const char *uid)
+{
+        struct json *terms = json_mut(wishes, list);
 
         for (size_t i = 0; i < json_count(terms); i++) {
-                struct json *selector = json_mut(json_mut_at(terms, i), "labelSelector");
+                struct json *t = json_mut_at(terms, i);
 
-                if (!selector)
-                        continue;
-                struct json *x =
-                        json_add(json_array_at(selector, "matchExpressions"), json_new_object());
-                json_set_str(x, "key", DROVER_UID_ANNOTATION);
-                json_set_str(x, "operator", "NotIn");
-                json_add(json_array_at(x, "values"), json_new_string(vm->meta.uid));
+                leave_out(strcmp(list, PREFERRED) ? t : json_mut(t, "podAffinityTerm"),
+                          DROVER_UID_ANNOTATION, uid);
         }
+}
+
+/*
+ * Where the scheduler also asks whether the new pod itself is selected (it may be the first of a
+ * group that is to be near each other, and it is one more where it goes), only the pod that it
+ * follows is left out.
+ */
+static void spare_former(struct json *terms, const struct vm *vm, int64_t epoch)
+{
+        char former[GUEST_MAX];
+
+        guest(vm, epoch - 1, former);
+        for (size_t i = 0; i < json_count(terms); i++)
+                leave_out(json_mut_at(terms, i), DROVER_GUEST_LABEL, former);
+}
+
+/* The pod stands for a guest that is there already, wherever that is. */
+static bool adopts(const struct rec_action *act)
+{
+        return *act->pin && !act->for_migration;
 }
 
 /* Preferences and pod (anti-)affinity as written; the VM's required node affinity is the webhook's.
@@ -75,16 +115,18 @@ static int affinity(struct json *spec, const struct vm *vm, const struct rec_act
         if (*text && json_parse(text, strlen(text), strlen(text), &a, &e) < 0)
                 return -1;
         a = json_set(spec, "affinity", a ? a : json_new_object());
-        spare_itself(json_mut(a, "podAntiAffinity"), vm);
+        spare_itself(json_mut(a, "podAntiAffinity"), REQUIRED, vm->meta.uid);
+        spare_itself(json_mut(a, "podAntiAffinity"), PREFERRED, vm->meta.uid);
+        spare_itself(json_mut(a, "podAffinity"), PREFERRED, vm->meta.uid);
+        spare_former(json_mut(json_mut(a, "podAffinity"), REQUIRED), vm, act->epoch);
+        if (adopts(act)) /* its anti-affinity stays: it keeps others away */
+                json_remove(a, "podAffinity");
         node = json_object_at(a, "nodeAffinity");
-        json_remove(node, "requiredDuringSchedulingIgnoredDuringExecution");
+        json_remove(node, REQUIRED);
         if (!*act->pin && !*act->avoid)
                 return 0;
-        term = json_add(
-                json_array_at(
-                        json_object_at(node, "requiredDuringSchedulingIgnoredDuringExecution"),
-                        "nodeSelectorTerms"),
-                json_new_object());
+        term = json_add(json_array_at(json_object_at(node, REQUIRED), "nodeSelectorTerms"),
+                        json_new_object());
         if (*act->pin)
                 on_name(json_array_at(term, "matchFields"), "In", act->pin);
         if (*act->avoid)
@@ -92,16 +134,17 @@ static int affinity(struct json *spec, const struct vm *vm, const struct rec_act
         return term ? 0 : -1;
 }
 
-static int spread(struct json *spec, const struct vm *vm)
+static int spread(struct json *spec, const struct vm *vm, const struct rec_action *act)
 {
         const char *text = vm->spec.placement.spread_json;
         struct json *j = NULL;
         struct err e;
 
-        if (!*text)
+        if (!*text || adopts(act))
                 return 0;
         if (json_parse(text, strlen(text), strlen(text), &j, &e) < 0)
                 return -1;
+        spare_former(j, vm, act->epoch);
         return json_set(spec, "topologySpreadConstraints", j) ? 0 : -1;
 }
 
@@ -168,9 +211,9 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         gate = json_add(json_array_at(spec, "readinessGates"), json_new_object());
         json_set_str(gate, "conditionType", DROVER_RUNNING_GATE);
         container(spec, image);
-        if (*act->pin && !act->for_migration)
+        if (adopts(act))
                 tolerate_all(spec);
-        if (affinity(spec, vm, act) < 0 || spread(spec, vm) < 0) {
+        if (affinity(spec, vm, act) < 0 || spread(spec, vm, act) < 0) {
                 json_free(pod);
                 return NULL;
         }

@@ -63,11 +63,87 @@ static void a_pod_that_adopts_a_guest_tolerates_every_taint(void **state)
                           pinned);
 }
 
+#define SELECTOR(more)                                                                             \
+        "{'labelSelector':{'matchLabels':{'app':'web'}" more "},'topologyKey':'zone'}"
+#define NOT(key, value)                                                                            \
+        ",'matchExpressions':[{'key':'" key "','operator':'NotIn','values':['" value "']}]"
+#define WEIGHED(term) "{'weight':1,'podAffinityTerm':" term "}"
+#define RULES(near, near_maybe, apart, apart_maybe)                                                \
+        "{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[" near                  \
+        ",{'topologyKey':'zone'}],'preferredDuringSchedulingIgnoredDuringExecution':[" near_maybe  \
+        "]},'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[" apart           \
+        "],'preferredDuringSchedulingIgnoredDuringExecution':[" apart_maybe "]}}"
+
+static const char *doubled(char *text)
+{
+        for (char *c = text; *c; c++)
+                if (*c == '\'')
+                        *c = '"';
+        return text;
+}
+
+static struct json *made_near(const struct rec_action *act)
+{
+        static char rules[] =
+                RULES(SELECTOR(""), WEIGHED(SELECTOR("")), SELECTOR(""), WEIGHED(SELECTOR("")));
+        static char spread[] = "[" SELECTOR("") ",{'topologyKey':'zone'}]";
+        struct vm vm = a_vm();
+        struct json *pod;
+
+        vm.spec.placement.affinity_json = doubled(rules);
+        vm.spec.placement.spread_json = doubled(spread);
+        pod = handle_pod(&vm, act, "image");
+        assert_non_null(pod);
+        return pod;
+}
+
+/*
+ * The pod on the source is no neighbour of the one on the target. Where the new pod is asked
+ * whether it is selected itself, it still is.
+ */
+static void a_pod_does_not_count_itself(void **state)
+{
+        const struct rec_action act = {
+                .name = "p", .epoch = 7, .pin = "", .avoid = "", .for_migration = true};
+
+        (void)state;
+        autojson struct json *pod = made_near(&act);
+        autojson struct json *want =
+                json_of(RULES(SELECTOR(NOT("drover.dev/guest", "u1.6")),
+                              WEIGHED(SELECTOR(NOT("drover.dev/vm-uid", "u1"))),
+                              SELECTOR(NOT("drover.dev/vm-uid", "u1")),
+                              WEIGHED(SELECTOR(NOT("drover.dev/vm-uid", "u1")))));
+        autojson struct json *spread =
+                json_of("[" SELECTOR(NOT("drover.dev/guest", "u1.6")) ",{'topologyKey':'zone'}]");
+        const struct json *labels = json_path(pod, "metadata", "labels", NULL);
+
+        assert_json_equal(part(pod, "spec/affinity/podAffinity"), json_get(want, "podAffinity"));
+        assert_json_equal(part(pod, "spec/affinity/podAntiAffinity"),
+                          json_get(want, "podAntiAffinity"));
+        assert_json_equal(part(pod, "spec/topologySpreadConstraints"), spread);
+        assert_string_equal(json_str(labels, "drover.dev/guest", ""), "u1.7");
+        assert_string_equal(json_str(labels, "drover.dev/vm-uid", ""), "u1");
+}
+
+/* Its neighbours may have gone, and the guest is where it is. */
+static void a_pod_that_adopts_a_guest_needs_no_neighbours(void **state)
+{
+        const struct rec_action act = {.name = "p", .epoch = 7, .pin = "n1", .avoid = ""};
+
+        (void)state;
+        autojson struct json *pod = made_near(&act);
+        assert_null(json_path(pod, "spec", "affinity", "podAffinity", NULL));
+        assert_null(json_path(pod, "spec", "topologySpreadConstraints", NULL));
+        assert_non_null(json_path(pod, "spec", "affinity", "podAntiAffinity", NULL));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_pod_that_seeks_a_node_tolerates_nothing_more),
                 cmocka_unit_test(a_pod_that_adopts_a_guest_tolerates_every_taint),
+                cmocka_unit_test(a_pod_does_not_count_itself),
+                cmocka_unit_test(a_pod_that_adopts_a_guest_needs_no_neighbours),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

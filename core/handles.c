@@ -1,4 +1,5 @@
 /* The pods of a VM that has an owner: one handle, which the guest has at every moment. */
+#include "core/labels.h"
 #include "core/plan.h"
 
 #include <stdlib.h>
@@ -110,5 +111,17 @@ void plan_handles(struct plan *p, const struct migration *m)
                     (wait && !strcmp(pod->node, m->status.source)))
                         continue;
                 plan_add(p, REC_DELETE_POD, pod->meta.name)->why = "not the guest's handle";
+        }
+}
+
+void plan_labels(struct plan *p, const struct migration *m)
+{
+        const char *names[] = {p->vm->status.pod_name, m ? m->status.pod : ""};
+
+        for (size_t i = 0; i < countof(names); i++) {
+                const struct pod *pod = plan_pod(p, names[i]);
+
+                if (pod && pod_alive(pod) && labels_stale(p->vm, pod))
+                        plan_add(p, REC_LABEL_POD, pod->meta.name);
         }
 }

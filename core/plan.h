@@ -53,6 +53,8 @@ void plan_life(struct plan *p, const struct migration *m);
 void plan_start(struct plan *p);
 /* core/handles.c: the owner's guest has one handle; m is the migration under way or NULL. */
 void plan_handles(struct plan *p, const struct migration *m);
+/* The guest's handle and the pod of the migration m (or NULL) bear the VM's labels. */
+void plan_labels(struct plan *p, const struct migration *m);
 /* Deletes the VM's pods but that of this name. */
 void plan_delete_pods(struct plan *p, const char *keep);
 void plan_clear_running(struct plan *p);

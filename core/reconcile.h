@@ -61,6 +61,7 @@ enum rec_kind {
         REC_REMOVE_FINALIZER,
         REC_CREATE_POD,       /* name, epoch, migration, pin, avoid; exists already: fine */
         REC_DELETE_POD,       /* name; gone already: fine */
+        REC_LABEL_POD,        /* name: the VM's labels, as they are now; gone already: fine */
         REC_CREATE_MIGRATION, /* name; exists already: fine */
         REC_CANCEL_MIGRATION, /* name: spec.cancel = true */
         REC_DELETE_MIGRATION, /* name */

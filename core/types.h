@@ -20,6 +20,8 @@
 #define DROVER_VM_RESOURCE     "drover.dev/vm"     /* managed by the extender */
 #define DROVER_UID_ANNOTATION  "drover.dev/vm-uid" /* on handle pods */
 #define DROVER_GUEST_LABEL     "drover.dev/guest"  /* on handle pods: UID.EPOCH */
+#define DROVER_LABELS_ANNOTATION                                                                   \
+        "drover.dev/vm-labels" /* on handle pods: the keys of its labels that are the VM's */
 #define DROVER_EPOCH_ANNOTATION                                                                    \
         "drover.dev/vm-epoch" /* on handle pods: epoch the guest will run at */
 #define DROVER_MIGRATION_ANNOTATION                                                                \

@@ -1,5 +1,6 @@
 #include "migrator/handle.h"
 
+#include "core/labels.h"
 #include "core/placement.h"
 
 #include <stdio.h>
@@ -15,7 +16,51 @@ static void guest(const struct vm *vm, int64_t epoch, char out[GUEST_MAX])
         snprintf(out, GUEST_MAX, "%s.%lld", vm->meta.uid, (long long)epoch);
 }
 
-static void metadata(struct json *pod, const struct vm *vm, const struct rec_action *act)
+/*
+ * The VM's labels, so that pod (anti-)affinity between VMs works as between pods; and their keys,
+ * by which they are known when the VM has them no longer.
+ */
+static int copy_labels(struct json *meta, const struct vm *vm)
+{
+        autobuf struct buf keys = buf_new(LABELS_KEYS_MAX);
+        struct json *labels = json_object_at(meta, "labels");
+
+        for (size_t i = 0; i < vm->meta.labels.n; i++) {
+                const struct kv *l = &vm->meta.labels.v[i];
+
+                if (labels_reserved(l->key))
+                        continue;
+                json_set_str(labels, l->key, l->value);
+                buf_addf(&keys, "%s%s", keys.len ? "," : "", l->key);
+        }
+        if (keys.failed || !json_set_str(json_object_at(meta, "annotations"),
+                                         DROVER_LABELS_ANNOTATION, buf_str(&keys)))
+                return -1;
+        return labels ? 0 : -1;
+}
+
+struct json *handle_labels(const struct vm *vm, const struct pod *pod)
+{
+        const char *had = kvs_get(&pod->meta.annotations, DROVER_LABELS_ANNOTATION);
+        struct json *patch = json_new_object();
+        struct json *meta = json_object_at(patch, "metadata");
+        struct json *labels = json_object_at(meta, "labels");
+        int rc = 0;
+
+        for (size_t i = 0; had && i < pod->meta.labels.n; i++) {
+                const char *key = pod->meta.labels.v[i].key;
+
+                if (labels_listed(had, key) && !labels_reserved(key) &&
+                    !json_set(labels, key, json_new_null()))
+                        rc = -1;
+        }
+        if (rc == 0 && copy_labels(meta, vm) == 0)
+                return patch;
+        json_free(patch);
+        return NULL;
+}
+
+static int metadata(struct json *pod, const struct vm *vm, const struct rec_action *act)
 {
         struct json *meta = json_object_at(pod, "metadata");
         struct json *labels = json_object_at(meta, "labels");
@@ -27,9 +72,6 @@ static void metadata(struct json *pod, const struct vm *vm, const struct rec_act
         snprintf(epoch, sizeof(epoch), "%lld", (long long)act->epoch);
         json_set_str(meta, "name", act->name);
         json_set_str(meta, "namespace", vm->meta.ns);
-        /* the VM's labels, so that pod (anti-)affinity between VMs works as between pods */
-        for (size_t i = 0; i < vm->meta.labels.n; i++)
-                json_set_str(labels, vm->meta.labels.v[i].key, vm->meta.labels.v[i].value);
         json_set_str(labels, DROVER_VM_LABEL, vm->meta.name);
         json_set_str(labels, DROVER_UID_ANNOTATION, vm->meta.uid);
         guest(vm, act->epoch, of);
@@ -44,6 +86,7 @@ static void metadata(struct json *pod, const struct vm *vm, const struct rec_act
         json_set_str(owner, "name", vm->meta.name);
         json_set_str(owner, "uid", vm->meta.uid);
         json_set_bool(owner, "controller", true);
+        return copy_labels(meta, vm);
 }
 
 static void on_name(struct json *fields, const char *op, const char *node)
@@ -199,10 +242,11 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         struct json *pod = json_new_object();
         struct json *spec = json_object_at(pod, "spec");
         struct json *gate;
+        int rc;
 
         json_set_str(pod, "apiVersion", "v1");
         json_set_str(pod, "kind", "Pod");
-        metadata(pod, vm, act);
+        rc = metadata(pod, vm, act);
         json_set_int(spec, "terminationGracePeriodSeconds", 1);
         json_set_bool(spec, "automountServiceAccountToken", false);
         json_set_bool(spec, "enableServiceLinks", false);
@@ -213,7 +257,7 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         container(spec, image);
         if (adopts(act))
                 tolerate_all(spec);
-        if (affinity(spec, vm, act) < 0 || spread(spec, vm, act) < 0) {
+        if (rc < 0 || affinity(spec, vm, act) < 0 || spread(spec, vm, act) < 0) {
                 json_free(pod);
                 return NULL;
         }

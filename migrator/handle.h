@@ -11,4 +11,7 @@
  */
 struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image);
 
+/* The merge patch that gives the pod the VM's labels of now. NULL when out of memory. */
+struct json *handle_labels(const struct vm *vm, const struct pod *pod);
+
 #endif

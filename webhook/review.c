@@ -254,8 +254,8 @@ static int check_new_pod(struct review *r, struct err *e)
 static void check_changed_pod(struct review *r)
 {
         static const char *const kept[] = {DROVER_UID_ANNOTATION, DROVER_EPOCH_ANNOTATION,
-                                           DROVER_MIGRATION_ANNOTATION,
-                                           DROVER_PLACEMENT_ANNOTATION};
+                                           DROVER_MIGRATION_ANNOTATION, DROVER_PLACEMENT_ANNOTATION,
+                                           DROVER_LABELS_ANNOTATION};
         const struct json *pod = r->req->object, *was = r->req->old_object;
 
         if (strcmp(vm_label(pod), vm_label(was)) != 0) {

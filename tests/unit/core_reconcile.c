@@ -758,6 +758,41 @@ static void test_nodes_that_are_not_named_are_counted(void **state)
         assert_non_null(strstr(c->message, "n04: its agent is silent; and 17 more nodes"));
 }
 
+/* --- labels */
+
+static void test_the_vms_labels_reach_its_pods(void **state)
+{
+        static struct kv is[] = {{"app", "web"}, {"drover.dev/vm", "x"}},
+                         on_pod[] = {{"app", "web"}};
+        static struct kv listed[] = {{"drover.dev/vm-labels", "app"}};
+        struct pod *handle;
+
+        (void)state;
+        copying();
+        assert_null(find(REC_LABEL_POD, NULL));
+        w.vm.meta.labels = (struct kvs){is, 2};
+        run();
+        assert_non_null(find(REC_LABEL_POD, "drover-vm-demo-e1"));
+        assert_non_null(find(REC_LABEL_POD, "drover-move-demo-1-1"));
+        handle = pod("drover-vm-demo-e1");
+        handle->meta.labels = (struct kvs){on_pod, 1};
+        run(); /* it has the label, but nobody knows whose that is */
+        assert_non_null(find(REC_LABEL_POD, "drover-vm-demo-e1"));
+        handle->meta.annotations = (struct kvs){listed, 1};
+        run();
+        assert_null(find(REC_LABEL_POD, "drover-vm-demo-e1"));
+        is[0].value = "db";
+        run();
+        assert_non_null(find(REC_LABEL_POD, "drover-vm-demo-e1"));
+        is[0].value = "web";
+        w.vm.meta.labels.n = 0;
+        run();
+        assert_non_null(find(REC_LABEL_POD, "drover-vm-demo-e1"));
+        handle->phase = POD_FAILED;
+        run();
+        assert_null(find(REC_LABEL_POD, "drover-vm-demo-e1"));
+}
+
 /* --- drains */
 
 static void drained(bool cordoned)
@@ -1154,6 +1189,7 @@ int main(void)
                 T(test_a_target_that_stays_silent_is_given_up),
                 T(test_a_host_that_has_not_reported_is_no_target),
                 T(test_the_handover_in_use_is_told),
+                T(test_the_vms_labels_reach_its_pods),
                 T(test_nodes_that_are_not_named_are_counted),
                 T(test_an_unfit_target_takes_no_permit),
                 T(test_resized_vm_moves_with_its_running_shape),

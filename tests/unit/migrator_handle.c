@@ -137,6 +137,41 @@ static void a_pod_that_adopts_a_guest_needs_no_neighbours(void **state)
         assert_non_null(json_path(pod, "spec", "affinity", "podAntiAffinity", NULL));
 }
 
+static void labels_are_copied_but_for_our_own(void **state)
+{
+        const struct rec_action act = {.name = "p", .epoch = 1, .pin = "", .avoid = ""};
+        struct kv labels[] = {{"app", "web"}, {"drover.dev/vm", "not-me"}, {"tier", "b"}};
+        struct vm vm = a_vm();
+
+        (void)state;
+        vm.meta.labels = (struct kvs){labels, 3};
+        autojson struct json *pod = handle_pod(&vm, &act, "image");
+        autojson struct json *want = json_of("{'app':'web','tier':'b','drover.dev/vm':'web',"
+                                             "'drover.dev/vm-uid':'u1','drover.dev/guest':'u1.1'}");
+        assert_json_equal(part(pod, "metadata/labels"), want);
+        assert_string_equal(json_str(json_path(pod, "metadata", "annotations", NULL),
+                                     "drover.dev/vm-labels", ""),
+                            "app,tier");
+}
+
+/* What others have put on the pod stays; what was the VM's goes with it. */
+static void changed_labels_reach_the_pod(void **state)
+{
+        struct kv is[] = {{"app", "db"}, {"new", "1"}};
+        struct kv was[] = {{"app", "web"}, {"tier", "b"}, {"mesh", "x"}, {"drover.dev/vm", "web"}};
+        struct kv notes[] = {{"drover.dev/vm-labels", "app,tier"}};
+        struct pod pod = {.meta = {.labels = {was, 4}, .annotations = {notes, 1}}};
+        struct vm vm = a_vm();
+
+        (void)state;
+        vm.meta.labels = (struct kvs){is, 2};
+        autojson struct json *patch = handle_labels(&vm, &pod);
+        autojson struct json *want =
+                json_of("{'metadata':{'labels':{'app':'db','new':'1','tier':null},"
+                        "'annotations':{'drover.dev/vm-labels':'app,new'}}}");
+        assert_json_equal(patch, want);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -144,6 +179,8 @@ int main(void)
                 cmocka_unit_test(a_pod_that_adopts_a_guest_tolerates_every_taint),
                 cmocka_unit_test(a_pod_does_not_count_itself),
                 cmocka_unit_test(a_pod_that_adopts_a_guest_needs_no_neighbours),
+                cmocka_unit_test(labels_are_copied_but_for_our_own),
+                cmocka_unit_test(changed_labels_reach_the_pod),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,6 +398,8 @@ static void pod_updates(void **state)
                  "metadata.annotations[drover.dev/migration]"},
                 {UPDATE("anna", POD(OF_WEB, "'drover.dev/placement':'m'"), POD(OF_WEB, "")),
                  "metadata.annotations[drover.dev/placement]"},
+                {UPDATE("anna", POD(OF_WEB, "'drover.dev/vm-labels':'a'"), POD(OF_WEB, "")),
+                 "metadata.annotations[drover.dev/vm-labels]"},
                 {UPDATE(MIGRATOR, POD(OF_WEB, "'drover.dev/vm-epoch':'2'"),
                         POD(OF_WEB, "'drover.dev/vm-epoch':'1'")),
                  NULL},

@@ -20,7 +20,8 @@ struct request {
         struct kube_transfer transfer;
         pthread_cond_t cond;
         bool done; /* under the client's lock */
-        bool once, create;
+        bool once;
+        struct kube_asked asked;
         int64_t deadline_ms;
         int (*sink)(void *ctx, const char *data, size_t len, struct err *e);
         void *ctx;
@@ -75,7 +76,7 @@ static int attempt(struct request *r, struct err *e)
                         *e = t->err;
                 rc = t->code;
         } else if (t->http < 200 || t->http > 299) {
-                rc = kube_status_error(e, t->http, r->create, buf_str(&t->problem), t->problem.len);
+                rc = kube_status_error(e, t->http, &r->asked, buf_str(&t->problem), t->problem.len);
         }
         kube_transfer_free(t);
         return rc;
@@ -88,7 +89,7 @@ static bool worth_retry(const struct request *r)
 
         if (r->once || t->code < 0 || !kube_status_transient(t->http))
                 return false;
-        return !r->create || t->http == 429 || t->retry_after_ms > 0;
+        return !r->asked.create || t->http == 429 || t->retry_after_ms > 0;
 }
 
 static int run(struct request *r, struct err *e)
@@ -157,18 +158,18 @@ int kube_call_run(struct kube_client *c, const struct kube_call *call, struct js
 {
         autobuf struct buf url = buf_new(KUBE_URL_MAX), body = buf_new(REQUEST_BODY_MAX);
         autobuf struct buf answer = buf_new(KUBE_OBJECT_MAX);
-        struct request r = {.transfer.client = c,
-                            .transfer.method = call->method,
-                            .transfer.until = call->until,
-                            .once = call->once,
-                            .create = strcmp(call->method, "POST") == 0,
-                            .deadline_ms =
-                                    call->deadline_ms ? call->deadline_ms : c->tune.request_ms,
-                            .sink = collect,
-                            .ctx = &answer};
+        struct request r = {
+                .transfer.client = c,
+                .transfer.method = call->method,
+                .transfer.until = call->until,
+                .once = call->once,
+                .asked = {strcmp(call->method, "POST") == 0, call->resource->plural, call->name},
+                .deadline_ms = call->deadline_ms ? call->deadline_ms : c->tune.request_ms,
+                .sink = collect,
+                .ctx = &answer};
         int rc;
 
-        if (!call->name && !r.create)
+        if (!call->name && !r.asked.create)
                 return err_set(e, -EINVAL, "no name given");
         rc = kube_url(&url, c->cfg.server, call->resource, call->ns, call->name, call->subresource,
                       e);

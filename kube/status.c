@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-int kube_status_code(int http, bool create)
+static int code_of(int http, bool create)
 {
         switch (http) {
         case 401:
@@ -11,7 +11,7 @@ int kube_status_code(int http, bool create)
         case 403:
                 return -EACCES;
         case 404:
-                return -ENOENT;
+                return -ENXIO;
         case 409:
                 return create ? -EEXIST : -EAGAIN;
         case 410:
@@ -43,13 +43,27 @@ static int fill(struct err *e, int code, int http, const struct json *status)
         return code;
 }
 
-int kube_status_error(struct err *e, int http, bool create, const char *body, size_t len)
+/* The Status says of the very object that was asked for that it does not exist. */
+static bool object_missing(const struct json *status, const struct kube_asked *asked)
+{
+        const struct json *details = json_get(status, "details");
+
+        return asked->name && !strcmp(json_str(status, "kind", ""), "Status") &&
+               !strcmp(json_str(status, "reason", ""), "NotFound") &&
+               !strcmp(json_str(details, "name", ""), asked->name) &&
+               !strcmp(json_str(details, "kind", ""), asked->plural);
+}
+
+int kube_status_error(struct err *e, int http, const struct kube_asked *asked, const char *body,
+                      size_t len)
 {
         autojson struct json *status = NULL;
-        int code = kube_status_code(http, create);
+        int code = code_of(http, asked->create);
 
         if (json_parse(body, len, len, &status, NULL) < 0)
                 status = NULL;
+        if (code == -ENXIO && object_missing(status, asked))
+                code = -ENOENT;
         /* A create meets this where a quota was being counted: the object is not there. */
         if (code == -EEXIST && strcmp(json_str(status, "reason", ""), "Conflict") == 0)
                 code = -EAGAIN;
@@ -62,5 +76,5 @@ int kube_status_object(struct err *e, const struct json *status)
 
         if (http < 300 || http > 599)
                 http = 500;
-        return fill(e, kube_status_code((int)http, false), (int)http, status);
+        return fill(e, code_of((int)http, false), (int)http, status);
 }

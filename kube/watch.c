@@ -79,7 +79,8 @@ static void on_done(struct kube_transfer *t)
                                        .lived_ms = mono_ms_between(t->started, mono_now())};
 
         if (t->code == 0 && (t->http < 200 || t->http > 299))
-                kube_status_error(&t->err, t->http, false, buf_str(&t->problem), t->problem.len);
+                kube_status_error(&t->err, t->http, &(struct kube_asked){0}, buf_str(&t->problem),
+                                  t->problem.len);
         kube_transfer_free(t);
         int64_t wait = kube_reflect_end(&w->reflect, &end, kube_random());
         note_progress(w, heard);

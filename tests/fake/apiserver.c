@@ -134,6 +134,27 @@ bool fake_answer(struct fake_conn *c, int status, const char *headers, const cha
                            status, headers, strlen(body), body);
 }
 
+/* "/api/VERSION/" or "/apis/GROUP/VERSION/", then "namespaces/NS/" or not, then KIND/NAME. */
+void fake_missing(const char *target, char *body, size_t size)
+{
+        char kind[64] = "", name[254] = "";
+        const char *p = target;
+
+        for (int skip = strncmp(target, "/apis/", 6) == 0 ? 4 : 3; skip && p; skip--)
+                p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL;
+        if (p && !strncmp(p, "namespaces/", 11) && strchr(p + 11, '/'))
+                p = strchr(p + 11, '/') + 1;
+        if (p)
+                sscanf(p, "%63[^/]/%253[^/?]", kind, name);
+        snprintf(body, size,
+                 "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"%"
+                 "s "
+                 "\\\"%s\\\" not "
+                 "found\",\"reason\":\"NotFound\",\"details\":{\"name\":\"%s\",\"kind\":"
+                 "\"%s\"},\"code\":404}",
+                 kind, name, name, kind);
+}
+
 bool fake_stream(struct fake_conn *c)
 {
         return fake_puts(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -49,6 +49,8 @@ bool fake_sleep(struct fake_conn *c, int ms);
 void fake_hang(struct fake_conn *c);
 /* A whole answer with Content-Length; headers: further lines, each with CRLF, or "". */
 bool fake_answer(struct fake_conn *c, int status, const char *headers, const char *body);
+/* The body of a 404 for the object at the target's path, as a real API server writes it. */
+void fake_missing(const char *target, char *body, size_t size);
 /* The header of an endless chunked answer, and a chunk of it. */
 bool fake_stream(struct fake_conn *c);
 bool fake_chunk(struct fake_conn *c, const char *s);

@@ -35,6 +35,14 @@ static void say_status(struct fake_conn *c, int code, const char *message)
         fake_answer(c, code, "", body);
 }
 
+static void say_missing(struct fake_conn *c, const char *path)
+{
+        char body[1024];
+
+        fake_missing(path, body, sizeof(body));
+        fake_answer(c, 404, "", body);
+}
+
 static void say(struct fake_conn *c, int code, const struct json *object)
 {
         struct buf b = buf_new(1 << 20);
@@ -96,7 +104,7 @@ static void write_object(struct fake_objects *o, struct fake_conn *c, const char
         const struct json *old = json_get(o->by_path, path);
 
         if (!old) {
-                say_status(c, 404, "not found");
+                say_missing(c, path);
         } else if (*version(body) && strcmp(version(body), version(old)) != 0) {
                 say_status(c, 409, "the object has been modified");
         } else if (strcmp(method, "PUT") == 0) {
@@ -123,9 +131,12 @@ static void run(struct fake_objects *o, struct fake_conn *c, const struct fake_r
                 if (old)
                         say(c, 200, old);
                 else
-                        say_status(c, 404, "not found");
+                        say_missing(c, path);
         } else if (strcmp(r->method, "DELETE") == 0) {
-                say_status(c, old ? 200 : 404, old ? "deleted" : "not found");
+                if (old)
+                        say_status(c, 200, "deleted");
+                else
+                        say_missing(c, path);
                 json_remove(o->by_path, path);
         } else if (json_parse(r->body, r->body_len, 1 << 20, &body, NULL) < 0) {
                 say_status(c, 400, "the body is not JSON");

@@ -35,6 +35,7 @@ static struct scene {
         struct kube_watch *w[3];
         virConnectPtr libvirt;
         char vm[4096];         /* what GET of the VM answers, "" for 404 */
+        const char *no_proof;  /* a 404 that does not say that the VM is gone, NULL: none */
         char migrations[4096]; /* items of the list */
         bool broken;
         char order[64]; /* m for a list of migrations, v for a VM */
@@ -58,9 +59,15 @@ static int compose(const char *target, char body[5000])
                 snprintf(body, 5000, "{\"kind\":\"Status\",\"code\":403,\"message\":\"no\"}");
                 return 403;
         }
+        if (s.no_proof && strstr(target, "/virtualmachines/")) {
+                snprintf(body, 5000, "%s", s.no_proof);
+                return 404;
+        }
         if (strstr(target, "/virtualmachines/")) {
                 note_order('v');
-                snprintf(body, 5000, "%s", *s.vm ? s.vm : "{\"kind\":\"Status\",\"code\":404}");
+                snprintf(body, 5000, "%s", s.vm);
+                if (!*s.vm)
+                        fake_missing(target, body, 5000);
                 return *s.vm ? 200 : 404;
         }
         bool migrations = strstr(target, "spec.vm") != NULL;
@@ -368,6 +375,34 @@ static void a_vm_that_is_gone_takes_its_domain_with_it(void **state)
         assert_int_equal(domain_is(UID), '-');
 }
 
+static void set_no_proof(const char *body)
+{
+        pthread_mutex_lock(&lock);
+        s.no_proof = body;
+        pthread_mutex_unlock(&lock);
+}
+
+static void but_only_when_it_is_the_vm_that_is_missing(void **state)
+{
+        static const char *const BODIES[] = {
+                "404 page not found\n",
+                "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"details\":{},\"code\":404}",
+                "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"details\":{\"name\":\"ns\","
+                "\"kind\":\"namespaces\"},\"code\":404}",
+        };
+
+        (void)state;
+        set_domain(UID, 2, "", 'R');
+        for (size_t i = 0; i < countof(BODIES); i++) {
+                set_no_proof(BODIES[i]);
+                assert_int_equal(work(), WORK_RETRY);
+                assert_int_equal(domain_is(UID), 'R');
+        }
+        set_no_proof(NULL);
+        assert_int_equal(work(), WORK_DONE);
+        assert_int_equal(domain_is(UID), '-');
+}
+
 static void a_vm_made_anew_under_the_name_is_another(void **state)
 {
         (void)state;
@@ -535,6 +570,7 @@ int main(void)
                 STORY(and_not_when_the_api_server_does_not_say),
                 STORY(a_domain_newer_than_its_owner_stays),
                 STORY(a_vm_that_is_gone_takes_its_domain_with_it),
+                STORY(but_only_when_it_is_the_vm_that_is_missing),
                 STORY(a_vm_made_anew_under_the_name_is_another),
                 STORY(halted),
                 STORY(the_grace_is_kept),

@@ -88,7 +88,7 @@ static void ask(void)
 static int64_t end(int http_or_code, int64_t lived, int64_t retry_after)
 {
         struct err e = {.code = http_or_code == 410   ? -ESTALE
-                                : http_or_code == 404 ? -ENOENT
+                                : http_or_code == 404 ? -ENXIO
                                 : http_or_code > 0    ? -EBUSY
                                                       : http_or_code,
                         .http = http_or_code > 0 ? http_or_code : 0,

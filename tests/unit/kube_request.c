@@ -166,6 +166,10 @@ static void reply(struct fake_conn *c, const struct fake_request *r, void *ctx)
 
 #define STATUS(text) "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"message\":\"" text "\"}"
 
+#define MISSING(reason, kind, name)                                                                \
+        "{\"kind\":\"Status\",\"message\":\"" kind " not found\",\"reason\":\"" reason             \
+        "\",\"details\":{\"name\":\"" name "\",\"kind\":\"" kind "\"}}"
+
 static int call(const char *verb, struct err *e)
 {
         autojson struct json *o = json_new_object();
@@ -187,8 +191,19 @@ static const struct {
         int code, requests;
         const char *says;
 } answers[] = {
-        {"get", {404, "", STATUS("pods p not found"), 0}, -ENOENT, 1, "pods p not found"},
-        {"delete", {404, "", STATUS("gone"), 0}, 0, 1, ""},
+        {"get", {404, "", MISSING("NotFound", "pods", "p"), 0}, -ENOENT, 1, "not found"},
+        {"patch", {404, "", MISSING("NotFound", "pods", "p"), 0}, -ENOENT, 1, "not found"},
+        {"delete", {404, "", MISSING("NotFound", "pods", "p"), 0}, 0, 1, ""},
+        /* no proof that the pod is gone: its namespace, its kind, or the whole API is missing */
+        {"get", {404, "", MISSING("NotFound", "namespaces", "n"), 0}, -ENXIO, 1, "not found"},
+        {"get", {404, "", MISSING("NotFound", "pods", "q"), 0}, -ENXIO, 1, "not found"},
+        {"get", {404, "", MISSING("NotFound", "nodes", "p"), 0}, -ENXIO, 1, "not found"},
+        {"get", {404, "", MISSING("Gone", "pods", "p"), 0}, -ENXIO, 1, "not found"},
+        {"get", {404, "", STATUS("the server could not find it"), 0}, -ENXIO, 1, "could not"},
+        {"get", {404, "", "404 page not found", 0}, -ENXIO, 1, "HTTP 404"},
+        {"delete", {404, "", "404 page not found", 0}, -ENXIO, 1, "HTTP 404"},
+        {"delete", {404, "", MISSING("NotFound", "namespaces", "n"), 0}, -ENXIO, 1, "not found"},
+        {"create", {404, "", MISSING("NotFound", "namespaces", "n"), 0}, -ENXIO, 1, "not found"},
         {"create", {409, "", STATUS("already exists"), 0}, -EEXIST, 1, "already exists"},
         {"create",
          {409, "", "{\"reason\":\"Conflict\",\"message\":\"quota\"}", 0},
@@ -316,7 +331,7 @@ static void hostile_answers_fail_and_that_is_all(void **state)
                 int rc = kube_get(client, &KUBE_PODS, "n", "p", &out, &e);
                 if (rc >= 0 || rc != e.code || !*e.msg || out != (struct json *)0x1)
                         fail_msg("%s: %d %s", hostile[i], rc, e.msg);
-                int want = strcmp(hostile[i], "huge-error") == 0 ? -ENOENT
+                int want = strcmp(hostile[i], "huge-error") == 0 ? -ENXIO
                            : strncmp(hostile[i], "huge", 4) == 0 ? -E2BIG
                            : strcmp(hostile[i], "headers") == 0  ? -E2BIG
                                                                  : rc;

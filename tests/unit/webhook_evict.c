@@ -48,6 +48,12 @@ static void answer_get(struct fake_conn *c, const char *target)
 
         if (strstr(target, "/pods/") && scene.pod_status)
                 status = scene.pod_status;
+        if (status == 404) {
+                char body[1024];
+                fake_missing(target, body, sizeof(body));
+                fake_answer(c, 404, "", body);
+                return;
+        }
         quoted(&b, status == 200 ? text : "{'kind':'Status','message':'no'}");
         fake_answer(c, status, "", buf_str(&b));
 }

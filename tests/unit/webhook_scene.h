@@ -95,7 +95,7 @@ static inline const char *scene_stored(const char *target)
 
 static inline void scene_get(struct fake_conn *c, const char *target)
 {
-        char *text;
+        char *text, missing[1024];
         int status;
 
         pthread_mutex_lock(&scene.lock);
@@ -107,8 +107,11 @@ static inline void scene_get(struct fake_conn *c, const char *target)
         pthread_mutex_unlock(&scene.lock);
         if (hang)
                 fake_hang(c);
+        fake_missing(target, missing, sizeof(missing));
         fake_answer(c, status, "",
-                    status == 200 ? text : "{\"kind\":\"Status\",\"message\":\"no\"}");
+                    status == 200   ? text
+                    : status == 404 ? missing
+                                    : "{\"kind\":\"Status\",\"message\":\"no\"}");
         free(text);
 }
 

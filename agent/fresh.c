@@ -17,15 +17,16 @@ static int read_vm(struct kube_client *kube, const char *ns, const char *name, s
         return rc ? rc : vm_decode(j, out, e);
 }
 
-/* One that cannot be decoded counts as unfinished: in doubt, hands off. */
-static bool unfinished(const struct json *j)
+/* One that cannot be decoded counts: in doubt, hands off. */
+static bool moves(const struct json *j, const char *vm_uid)
 {
         struct migration *m;
         struct err e;
 
         if (migration_decode(j, &m, &e))
                 return true;
-        bool yes = !mig_finished(m->status.phase);
+        bool yes = !mig_finished(m->status.phase) &&
+                   (!*m->status.vm_uid || !strcmp(m->status.vm_uid, vm_uid));
         migration_free(m);
         return yes;
 }
@@ -36,12 +37,15 @@ static int read_migrations(struct kube_client *kube, const char *ns, const char 
         char selector[300];
 
         snprintf(selector, sizeof(selector), "spec.vm=%s", name);
-        int rc = kube_list(kube, &KUBE_MIGRATIONS, ns, NULL, selector, &out->migrations, e);
-        if (rc)
-                return rc;
-        for (const struct json *j = json_first(out->migrations); j; j = json_next(j))
-                out->migrating |= unfinished(j);
-        return 0;
+        return kube_list(kube, &KUBE_MIGRATIONS, ns, NULL, selector, &out->migrations, e);
+}
+
+bool fresh_migrating(const struct fresh *f, const char *vm_uid)
+{
+        for (const struct json *j = json_first(f->migrations); j; j = json_next(j))
+                if (moves(j, vm_uid))
+                        return true;
+        return false;
 }
 
 static bool sent(const struct migration *m, const char *uid, const char *node, int64_t epoch)

@@ -8,8 +8,7 @@
 
 struct fresh {
         struct vm *vm;           /* NULL: there is none of that name */
-        bool migrating;          /* an unfinished migration of it exists */
-        struct json *migrations; /* all of its, as listed */
+        struct json *migrations; /* all of that name's, as listed */
 };
 must_check int fresh_read(struct kube_client *kube, const char *ns, const char *name,
                           struct fresh *out, struct err *e);
@@ -21,6 +20,12 @@ static inline void fresh_free(struct fresh *f)
         json_free(f->migrations);
         f->migrations = NULL;
 }
+
+/*
+ * An unfinished migration of the VM with that uid exists. One of another VM that had, or has, the
+ * name does not count; one that does not say whose it is, or cannot be understood, does.
+ */
+bool fresh_migrating(const struct fresh *f, const char *vm_uid);
 
 /*
  * The migration with that uid sent the guest to node for that epoch and has not ended otherwise:

@@ -35,7 +35,7 @@ void ownership_gather(struct agent *a, const struct fresh *now, const char *uuid
         if (out->domain == OWN_RECEIVED &&
             !fresh_sent(now, f->meta.migration, a->config.node, f->meta.epoch))
                 out->domain = OWN_LEFTOVER;
-        out->migrating = now->migrating || moves_has(a->moves, uuid);
+        out->migrating = fresh_migrating(now, uuid) || moves_has(a->moves, uuid);
 }
 
 /* The decision once more, now that the disks are made. */

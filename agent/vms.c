@@ -201,7 +201,7 @@ static int64_t do_keep(const struct job *j)
                 if (mine && erase_if_deleting(j, &e))
                         return failed(j, &e, "cannot remove the guest's disks");
                 /* ours and kept absent: halted. The migrator waits to hear it before it lets go. */
-                note(j, mine && !j->fresh->migrating ? TABLE_HALTED : "");
+                note(j, mine && !fresh_migrating(j->fresh, j->uuid) ? TABLE_HALTED : "");
                 return WORK_DONE;
         }
         note(j, "");

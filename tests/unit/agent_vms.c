@@ -240,17 +240,22 @@ static void cache_vm(void)
         kube_store_apply(s.a.vms, j);
 }
 
-/* From n2 to n1, at epoch 2 there. */
-static void set_migration(const char *phase)
+/* Of the VM with that uid, "" for one that does not say; from n2 to n1, at epoch 2 there. */
+static void set_migration_of(const char *vm_uid, const char *phase)
 {
         char text[1000];
 
         snprintf(text, sizeof(text),
                  "{\"metadata\":{\"name\":\"web-2-1\",\"namespace\":\"ns\",\"uid\":\"m1\"},"
                  "\"spec\":{\"vm\":\"web\"},\"status\":{\"phase\":\"%s\",\"source\":\"n2\","
-                 "\"target\":\"n1\",\"epoch\":2}}",
-                 phase);
+                 "\"target\":\"n1\",\"epoch\":2,\"vmUID\":\"%s\"}}",
+                 phase, vm_uid);
         set_text(s.migrations, sizeof(s.migrations), text);
+}
+
+static void set_migration(const char *phase)
+{
+        set_migration_of(UID, phase);
 }
 
 /* A domain of ours as libvirt would have it; how as domain_is; attrs go into the metadata. */
@@ -414,6 +419,32 @@ static void a_vm_made_anew_under_the_name_is_another(void **state)
         assert_int_equal(domain_is(OTHER), 'R');
 }
 
+static void a_former_vms_journal_holds_nobody_up(void **state)
+{
+        (void)state;
+        set_vm(OTHER, "n2", 3, "");
+        set_domain(OTHER, 2, "", 'R');
+        set_migration_of("", "Copying"); /* whose it is, it does not say */
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(OTHER), 'R');
+        set_migration_of(OTHER, "Copying");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(OTHER), 'R');
+        set_migration_of(UID, "Copying");
+        assert_int_equal(work(), WORK_DONE);
+        assert_int_equal(domain_is(OTHER), '-');
+}
+
+static void nor_does_the_new_vms_move_save_the_old_ones_domain(void **state)
+{
+        (void)state;
+        set_vm(OTHER, "n2", 2, "");
+        set_domain(UID, 3, "", 'R');
+        set_migration_of(OTHER, "Copying");
+        assert_int_equal(work(), WORK_DONE);
+        assert_int_equal(domain_is(UID), '-');
+}
+
 static void halted(void **state)
 {
         (void)state;
@@ -572,6 +603,8 @@ int main(void)
                 STORY(a_vm_that_is_gone_takes_its_domain_with_it),
                 STORY(but_only_when_it_is_the_vm_that_is_missing),
                 STORY(a_vm_made_anew_under_the_name_is_another),
+                STORY(a_former_vms_journal_holds_nobody_up),
+                STORY(nor_does_the_new_vms_move_save_the_old_ones_domain),
                 STORY(halted),
                 STORY(the_grace_is_kept),
                 STORY(a_received_guest_is_resumed_by_its_owner),

@@ -49,6 +49,10 @@ static void test_stop_waits_for_the_agents_word(void **state)
         play();
         assert_string_equal(w.vm.status.owner.node, "node1");
         domain(0, 1, DOMAIN_ABSENT);
+        w.domains[0].uid = "former"; /* a VM of this name that was before it, at the same epoch */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        domain(0, 1, DOMAIN_ABSENT);
         play();
         assert_string_equal(w.vm.status.owner.node, "");
         assert_int_equal(w.vm.status.owner.epoch, 1);

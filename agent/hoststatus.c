@@ -78,6 +78,7 @@ static int build_domain(const struct table_entry *x, struct arena *a, struct hos
                 .migration = f->meta.migration,
                 .state = x->known                           ? f->state
                          : !strcmp(x->notice, TABLE_HALTED) ? DOMAIN_ABSENT
+                         : !strcmp(x->notice, TABLE_ERASED) ? DOMAIN_ERASED
                                                             : DOMAIN_SHUTOFF,
                 .reason = *x->notice ? x->notice
                           : x->known ? domain_reason(f)

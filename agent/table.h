@@ -13,6 +13,8 @@ struct table;
 
 /* The notice of a VM that this node owns, that is to be halted, and whose domain is gone. */
 #define TABLE_HALTED "halted"
+/* ... that is to be deleted, and whose disks are gone as well. */
+#define TABLE_ERASED "erased"
 
 struct table_entry {
         struct domain_facts facts; /* known false: only uuid and meta's namespace, name and epoch */

@@ -104,7 +104,10 @@ static int64_t do_stop(const struct job *j)
         return 1; /* and on with what follows */
 }
 
-/* A VM that is being deleted takes its disks with it, before its domain is reported gone. */
+/*
+ * A VM that is being deleted takes its disks with it, before its domain is reported gone. Nobody
+ * starts one any more, so nobody makes them anew.
+ */
 static int erase_if_deleting(const struct job *j, struct err *e)
 {
         return j->vm && j->vm->meta.deleting ? disks_erase(j->a, j->uuid, e) : 0;
@@ -198,10 +201,16 @@ static int64_t do_keep(const struct job *j)
 
         if (j->absent) {
                 bool mine = j->vm && !strcmp(j->vm->status.owner.node, j->a->config.node);
-                if (mine && erase_if_deleting(j, &e))
+                if (!mine || fresh_migrating(j->fresh, j->uuid)) {
+                        note(j, "");
+                        return WORK_DONE;
+                }
+                if (erase_if_deleting(j, &e)) {
+                        note(j, e.msg);
                         return failed(j, &e, "cannot remove the guest's disks");
-                /* ours and kept absent: halted. The migrator waits to hear it before it lets go. */
-                note(j, mine && !fresh_migrating(j->fresh, j->uuid) ? TABLE_HALTED : "");
+                }
+                /* ours and kept absent. The migrator waits to hear it before it lets go. */
+                note(j, j->vm->meta.deleting ? TABLE_ERASED : TABLE_HALTED);
                 return WORK_DONE;
         }
         note(j, "");

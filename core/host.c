@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const HEALTH[] = {"Unknown", "Healthy", "Unhealthy"};
-static const char *const DOMAINS[] = {"Absent",   "Running", "Paused",  "Incoming",
-                                      "Received", "Shutoff", "Crashed", "Unknown"};
+static const char *const DOMAINS[] = {"Absent",  "Running", "Paused", "Incoming", "Received",
+                                      "Shutoff", "Crashed", "Erased", "Unknown"};
 
 _Static_assert(countof(HEALTH) == MOUNT_UNHEALTHY + 1, "a name each");
 _Static_assert(countof(DOMAINS) == DOMAIN_UNKNOWN + 1, "a name each");

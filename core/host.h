@@ -27,6 +27,7 @@ enum domain_state {
         DOMAIN_RECEIVED, /* received whole, paused before its first resume */
         DOMAIN_SHUTOFF,
         DOMAIN_CRASHED,
+        DOMAIN_ERASED, /* absent, and the VM being deleted, its disks are gone too */
         DOMAIN_UNKNOWN
 };
 const char *domain_state_name(enum domain_state s);  /* "Running" ... */

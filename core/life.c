@@ -24,12 +24,15 @@ void plan_clear_running(struct plan *p)
 }
 
 /*
- * The owner's agent has said, of this epoch, that there is no guest. Silence is no answer: the
- * agent may be about to start it.
+ * The owner's agent has said, of this VM (d is of its uid) and this epoch, that there is no guest;
+ * and of one that is being deleted, no disk either: what it said before it knew of that does not
+ * count. Silence is no answer: the agent may be about to start it.
  */
 static bool gone(const struct vm *vm, const struct host_domain *d)
 {
-        return d && d->epoch == vm->status.owner.epoch && d->state == DOMAIN_ABSENT;
+        if (!d || d->epoch != vm->status.owner.epoch)
+                return false;
+        return d->state == DOMAIN_ERASED || (d->state == DOMAIN_ABSENT && !vm->meta.deleting);
 }
 
 static void stop(struct plan *p, const struct host_domain *d)
@@ -42,6 +45,8 @@ static void stop(struct plan *p, const struct host_domain *d)
         plan_clear_running(p);
         plan_delete_pods(p, "");
         plan_phase(p, VM_HALTED, "");
+        if (p->vm->meta.deleting)
+                plan_condition(p, PLAN_DISKS_REMOVED, true, "Removed", "");
 }
 
 /* While a guest is handed over its owner may have none: that is no news. */
@@ -114,6 +119,10 @@ static void owned_life(struct plan *p, const struct migration *m)
                 stop(p, d);
                 if (!*p->next->status.owner.node)
                         return;
+                if (rec_erasing(p->vm) && !(owner && owner->alive)) {
+                        plan_erase(p);
+                        return;
+                }
         } else {
                 observe(p, d, m);
                 plan_handles(p, m);
@@ -142,5 +151,7 @@ void plan_life(struct plan *p, const struct migration *m)
                 plan_clear_running(p);
                 plan_phase(p, VM_HALTED, "");
                 plan_condition(p, "Ready", false, "Halted", "");
+                if (!m && rec_erasing(p->next))
+                        plan_erase(p);
         }
 }

@@ -49,6 +49,11 @@ void plan_begin_move(struct plan *p, const char *why);
 
 /* core/life.c: stop, fencing, phase; what there is to do about the VM but for its moves. */
 void plan_life(struct plan *p, const struct migration *m);
+/* core/erase.c: a deleted VM's disks. They are gone, or never were; a node is chosen to remove
+ * them. */
+#define PLAN_DISKS_REMOVED "DisksRemoved" /* condition of a VM that is being deleted */
+bool plan_erased(const struct vm *vm);
+void plan_erase(struct plan *p);
 /* core/start.c: nobody owns the VM and it should run. */
 void plan_start(struct plan *p);
 /* core/handles.c: the owner's guest has one handle; m is the migration under way or NULL. */

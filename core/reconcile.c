@@ -220,7 +220,8 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
         /* written always; the shell drops a write that changes nothing */
         plan_add(&p, REC_SET_VM, in->vm->meta.name)->vm = p.next;
         plan_labels(&p, m); /* last: whoever forbids a label holds up nothing else */
-        if (!in->vm->meta.deleting || *in->vm->status.owner.node || m || in->npods)
+        if (!in->vm->meta.deleting || *in->vm->status.owner.node || m || in->npods ||
+            !plan_erased(in->vm))
                 return p.rc;
         if (in->nmigrations)
                 drop_journals(&p);

@@ -23,6 +23,9 @@
 #include "core/node.h"
 #include "core/permits.h"
 
+/* A deleted VM, no guest being there any more, whose disks are still to be removed by some node. */
+bool rec_erasing(const struct vm *vm);
+
 /* One node that matters to the VM: its owner's, its pods' and its migrations'. */
 struct rec_node {
         const char *name;
@@ -50,7 +53,8 @@ struct rec_input {
         size_t nmigrations;
         const struct rec_node *nodes;
         size_t nnodes;
-        const struct rec_node *candidates; /* where it might go; while a move seeks its target */
+        const struct rec_node *candidates; /* where it might go; while a move seeks its target,
+                                              or a deleted VM's disks are to be removed */
         size_t ncandidates;
         struct permits permits; /* of the migration that waits for one */
         int64_t now_us;

@@ -150,6 +150,8 @@ static int reserve_for_vm(const struct doing *d, const struct vm *next, struct e
 {
         const struct vm_grant *grant = vm_granted(next);
 
+        if (!next->status.has_running) /* no guest is to run there: a deleted VM's disks remain */
+                return 0;
         if (!*d->vm->status.owner.node && *next->status.owner.node)
                 return reserve(d, next->status.owner.node, &next->status.running, &d->vm->meta, e);
         if (grant && !vm_granted(d->vm))

@@ -3,6 +3,7 @@
 #include "base/mono.h"
 #include "core/host.h"
 #include "core/migration.h"
+#include "core/reconcile.h"
 #include "kube/queue.h"
 #include "kube/table.h"
 
@@ -301,7 +302,7 @@ static void wants(struct rooms *r, struct guest *g, const struct objects *o)
         const struct vm *vm = kube_ref_object(o->vm);
 
         describe(g, vm);
-        if (*vm->status.owner.node)
+        if (*vm->status.owner.node && !rec_erasing(vm))
                 want(r, g, vm->status.owner.node, &g->own);
         for (size_t i = 0; i < o->migrations.n; i++) {
                 const struct migration *m = kube_ref_object(o->migrations.v[i]);

@@ -459,6 +459,38 @@ static void halted(void **state)
         assert_string_equal(notice(UID), "none");
 }
 
+static void set_deleted_vm(void)
+{
+        set_text(s.vm, sizeof(s.vm),
+                 "{\"metadata\":{\"name\":\"web\",\"namespace\":\"ns\",\"uid\":\"" UID "\","
+                 "\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"},\"spec\":{},"
+                 "\"status\":{\"owner\":{\"node\":\"n1\",\"epoch\":2}}}");
+        cache_vm();
+}
+
+/* Whether its guest was there or not, and whatever was said of it before. */
+static void a_deleted_vm_is_gone_when_its_disks_are(void **state)
+{
+        (void)state;
+        for (int had_guest = 0; had_guest < 2; had_guest++) {
+                s.a.config.npools = 0;
+                set_vm(UID, "n1", 2, "\"runStrategy\":\"Halted\"");
+                if (had_guest)
+                        set_domain(UID, 2, "", 'R');
+                cache_vm();
+                assert_int_equal(work(), WORK_DONE);
+                assert_string_equal(notice(UID), TABLE_HALTED);
+                set_deleted_vm();
+                s.a.config.npools = 1; /* nothing is mounted there */
+                assert_int_equal(work(), WORK_RETRY);
+                assert_string_not_equal(notice(UID), TABLE_HALTED);
+                assert_string_not_equal(notice(UID), TABLE_ERASED);
+                s.a.config.npools = 0;
+                assert_int_equal(work(), WORK_DONE);
+                assert_string_equal(notice(UID), TABLE_ERASED);
+        }
+}
+
 static void the_grace_is_kept(void **state)
 {
         (void)state;
@@ -606,6 +638,7 @@ int main(void)
                 STORY(a_former_vms_journal_holds_nobody_up),
                 STORY(nor_does_the_new_vms_move_save_the_old_ones_domain),
                 STORY(halted),
+                STORY(a_deleted_vm_is_gone_when_its_disks_are),
                 STORY(the_grace_is_kept),
                 STORY(a_received_guest_is_resumed_by_its_owner),
                 STORY(what_a_failed_move_left_is_removed),

@@ -70,8 +70,96 @@ static void test_delete(void **state)
         w.vm.meta.deleting = true;
         play();
         assert_null(find(REC_REMOVE_FINALIZER, NULL));
+        domain(0, 1, DOMAIN_ABSENT); /* said before it knew: the disks may still be there */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_null(find(REC_REMOVE_FINALIZER, NULL));
+        domain(0, 1, DOMAIN_ERASED);
+        play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        run();
+        assert_non_null(find(REC_REMOVE_FINALIZER, NULL));
+}
+
+/* It has run, and nobody owns it now. */
+static void halted(void)
+{
+        running();
+        w.vm.spec.run = RUN_HALTED;
         domain(0, 1, DOMAIN_ABSENT);
         play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        domain(0, 0, DOMAIN_ABSENT);
+}
+
+static void test_deleting_a_halted_vm_takes_its_disks(void **state)
+{
+        (void)state;
+        halted();
+        w.vm.meta.deleting = true;
+        play();
+        assert_null(find(REC_REMOVE_FINALIZER, NULL));
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.vm.status.owner.epoch, 2);
+        assert_int_equal(w.npods, 0);
+        domain(0, 1, DOMAIN_ERASED); /* of another epoch: no answer */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        domain(0, 2, DOMAIN_ERASED);
+        play();
+        run();
+        assert_non_null(find(REC_REMOVE_FINALIZER, NULL));
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_int_equal(w.vm.status.owner.epoch, 2); /* and nobody is asked again */
+}
+
+static void test_disks_are_removed_by_who_sees_them(void **state)
+{
+        (void)state;
+        halted();
+        w.vm.meta.deleting = true;
+        w.mounts[0].health = w.mounts[1].health = MOUNT_UNHEALTHY;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_string_equal(condition_get(&w.vm.status.conditions, "DisksRemoved")->reason,
+                            "NoNode");
+        assert_true(w.out.again_ms > 0);
+        assert_null(find(REC_REMOVE_FINALIZER, NULL));
+        w.mounts[0].health = MOUNT_HEALTHY;
+        w.mounts[0].pool = "other";
+        play();
+        assert_string_equal(w.vm.status.owner.node, "");
+        w.mounts[1].health = MOUNT_HEALTHY;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node2");
+        w.mounts[0].pool = "default";
+        w.rec[1].alive = false; /* it will not answer: the next one is asked */
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.vm.status.owner.epoch, 3);
+        w.rec[0].alive = false;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.vm.status.phase, VM_UNKNOWN);
+}
+
+static void test_a_silent_node_with_a_guest_keeps_its_disks(void **state)
+{
+        (void)state;
+        running();
+        w.vm.meta.deleting = true;
+        w.rec[0].alive = false;
+        play();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+        assert_int_equal(w.vm.status.owner.epoch, 1);
+}
+
+static void test_a_vm_that_never_ran_goes_at_once(void **state)
+{
+        (void)state;
+        w.vm.spec.run = RUN_HALTED;
+        play();
+        w.vm.meta.deleting = true;
         run();
         assert_non_null(find(REC_REMOVE_FINALIZER, NULL));
 }
@@ -873,6 +961,10 @@ static void test_deleted_vm_waits_for_its_journals(void **state)
         w.npods = 0;
         run();
         assert_non_null(find(REC_FREE_MIGRATION, "mine"));
+        play();
+        domain(0, w.vm.status.owner.epoch, DOMAIN_ERASED);
+        play();
+        run();
         assert_non_null(find(REC_DELETE_MIGRATION, "mine"));
         assert_null(find(REC_REMOVE_FINALIZER, NULL));
         w.nmigs = 0;
@@ -1141,6 +1233,10 @@ int main(void)
                 T(test_finalizer_first),
                 T(test_stop_waits_for_the_agents_word),
                 T(test_delete),
+                T(test_deleting_a_halted_vm_takes_its_disks),
+                T(test_disks_are_removed_by_who_sees_them),
+                T(test_a_silent_node_with_a_guest_keeps_its_disks),
+                T(test_a_vm_that_never_ran_goes_at_once),
                 T(test_lost_handle_is_replaced_and_pinned),
                 T(test_satisfied_placement_moves_nothing),
                 T(test_move),

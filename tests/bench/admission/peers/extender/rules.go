@@ -85,7 +85,7 @@ func (f *facts) demand(pod *corev1.Pod) (*demand, error) {
 
 func takesRoom(state string) bool {
 	switch state {
-	case "Absent", "Shutoff", "Crashed":
+	case "Absent", "Shutoff", "Crashed", "Erased":
 		return false
 	}
 	return true

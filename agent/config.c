@@ -74,9 +74,9 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
         {                                                                                          \
                 .node = "", .cpu_overcommit_percent = 100, .virt_type = "auto", .cpu_model = "",   \
                 .emulator = "", .libvirt_uri = "qemu:///system", .libvirt_run = "/run/libvirt",    \
-                .console_dir = "/var/log/libvirt/qemu", .peer_uri = "qemu+tls://%s/system",        \
-                .migration_address = "", .stop_grace_s = 30, .probe_deadline_ms = 3000,            \
-                .disk_deadline_s = 120, .health_port = 9403                                        \
+                .libvirt_log = "/var/log/libvirt/qemu", .console_dir = "/var/log/libvirt/qemu",    \
+                .peer_uri = "qemu+tls://%s/system", .migration_address = "", .stop_grace_s = 30,   \
+                .probe_deadline_ms = 3000, .disk_deadline_s = 120, .health_port = 9403             \
         }
 
 static int print_help(const struct option_row *rows, size_t n)
@@ -111,6 +111,8 @@ int agent_config_parse(int argc, char **argv, struct agent_config *out, struct e
                 OPTION_TEXT("libvirt-uri", "LIBVIRT_URI", "URI", "of this node", &c.libvirt_uri),
                 OPTION_TEXT("libvirt-run", "LIBVIRT_RUN", "PATH", "libvirtd's run folder",
                             &c.libvirt_run),
+                OPTION_TEXT("libvirt-log", "LIBVIRT_LOG", "PATH", "libvirtd's logs of the domains",
+                            &c.libvirt_log),
                 OPTION_TEXT("console-dir", "CONSOLE_DIR", "PATH", "for console logs, on the node",
                             &c.console_dir),
                 OPTION_TEXT("peer-uri", "PEER_URI", "URI", "of a node's libvirtd, %s is its name",

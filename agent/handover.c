@@ -1,8 +1,9 @@
 /*
  * The proven handover. The target has arrived paused; it is resumed when, and only when, the
- * source's QEMU process is dead, has not run since the copy was complete, and the target holds the
- * whole guest. Whatever else happens - a lost answer, a source that lives on or that lived on and
- * then died, a source that crashed in mid-copy - the target is not resumed.
+ * source's QEMU process is dead, libvirt has said that it ended it because the guest had moved, so
+ * that it has not run since the copy was complete, and the target holds the whole guest. Whatever
+ * else happens - a lost answer, a source that lives on or that lived on and then died, a source
+ * that crashed in mid-copy - the target is not resumed.
  */
 #include "agent/domxml.h"
 #include "agent/move.h"
@@ -18,7 +19,6 @@
 #define DEATH_POLL_MS 1
 #define COMPLETE_LOOK_MS                                                                           \
         10 /* between looks at the target in the pause, until it holds the whole guest */
-#define FROZEN_MS       250   /* between looks in the pause: too long not to have missed anything */
 #define TARGET_LOOK_MS  200   /* between look-ups of the target's domain until it exists */
 #define RESUME_MS       60000 /* how long locks or the network may stand in the way */
 #define RESUME_PAUSE_MS 10    /* between attempts */
@@ -135,13 +135,6 @@ static void resumed(struct move *m)
         pthread_mutex_unlock(&m->lock);
 }
 
-/* The source ran when we began, or libvirt itself has said what became of it: see copy_is_current.
- */
-static bool proven(const struct move *m)
-{
-        return m->process.pidfd >= 0 || m->blind;
-}
-
 /* The source is dead and the target does not run yet: worth telling when it does not pass at once.
  */
 static void tell_switched(struct move *m, const struct err *e)
@@ -215,7 +208,7 @@ static enum handed resume_target(struct move *m, struct arrival *t, bool current
         struct err e = {0};
 
         while (!attempt(m, t, current, &verdict, &e)) {
-                if (current && proven(m) && verdict != HANDED_NOTHING)
+                if (current && verdict != HANDED_NOTHING)
                         tell_switched(m, &e);
                 if (mono_ms_between(mono_now(), end) <= 0)
                         break;
@@ -279,33 +272,16 @@ static bool died(struct move *m, struct arrival *t)
 }
 
 /*
- * That the source went on is told by an event. Whoever stood still in the pause may see the
- * source's death before the event that came first: then libvirt is asked what became of it, as
- * after a restart of the agent.
- */
-static void not_frozen(struct move *m, struct mono *looked)
-{
-        struct mono now = mono_now();
-
-        if (mono_ms_between(*looked, now) > FROZEN_MS)
-                m->blind = true;
-        *looked = now;
-}
-
-/*
  * Waits until the process is dead; false when there is nothing to wait for any more. The target's
  * domain is looked up on the way, as soon as it exists, so that the pause need not wait for that.
  */
 static bool wait_death(struct move *m, struct arrival *t)
 {
-        struct mono looked = mono_now();
         struct err e;
 
         while (!m->call_over) {
                 if (m->near) {
-                        bool dead = died(m, t);
-                        not_frozen(m, &looked);
-                        if (dead)
+                        if (died(m, t))
                                 return true;
                         continue;
                 }
@@ -314,7 +290,6 @@ static bool wait_death(struct move *m, struct arrival *t)
                         forget(t);
                 if (wait_calmly(m, t->dom ? -1 : TARGET_LOOK_MS))
                         return true;
-                looked = mono_now();
         }
         return guest_process_dead(&m->process, 0);
 }
@@ -324,7 +299,8 @@ void *handover_run(void *move)
         struct move *m = move;
         struct arrival t = {0};
 
-        if (wait_death(m, &t) && !m->returned && !m->blind) {
+        /* Dead of something else, or libvirt cannot be heard yet: settled when its call is over. */
+        if (wait_death(m, &t) && move_left(m)) {
                 pthread_mutex_lock(&m->lock);
                 m->transfer.switched_us = wall_us();
                 pthread_mutex_unlock(&m->lock);

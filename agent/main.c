@@ -75,7 +75,6 @@ static void lost(void *ctx, const char *why)
         if (!a->libvirt_lost) /* each further attempt says the same */
                 log_msg(LOG_WARN, "libvirtd cannot be reached", "why", why, NULL);
         a->libvirt_lost = true;
-        moves_libvirt_lost(a->moves);
         publish_libvirt(a->publisher, why);
 }
 

@@ -38,9 +38,9 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
         m->mig = mig;
         m->vm = vm;
         m->rejoin = rejoin;
-        m->blind = rejoin;
         m->uuid = vm->meta.uid;
         m->process = (struct guest_process){.pidfd = -1};
+        m->stoplog = (struct stoplog){.fd = -1};
         snprintf(m->key, sizeof(m->key), "%s/%s", mig->meta.ns, mig->meta.name);
         vm_domain_name(&vm->meta, m->libvirt_name);
         pthread_mutex_init(&m->lock, NULL);
@@ -60,6 +60,7 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
 void move_free(struct move *m)
 {
         guest_process_close(&m->process);
+        stoplog_close(&m->stoplog);
         if (m->peer)
                 virConnectClose(m->peer);
         close(m->near_fd);
@@ -216,6 +217,27 @@ static int call_libvirt(struct move *m, virDomainPtr dom, struct call *c, struct
         return rc;
 }
 
+/* The process that runs the guest now, and what libvirtd writes of it from now on. */
+static int open_process(struct move *m, struct err *e)
+{
+        struct err why;
+
+        if (stoplog_open(m->a->config.libvirt_log, m->libvirt_name, &m->stoplog, &why))
+                log_err(&why, "libvirtd will have to be asked why the source ended: a longer pause",
+                        "migration", m->key, NULL);
+        int rc = guest_process_open(m->a->config.libvirt_run, m->libvirt_name, m->uuid, &m->process,
+                                    e);
+        if (rc)
+                stoplog_close(&m->stoplog);
+        return rc;
+}
+
+bool move_left(const struct move *m)
+{
+        return m->process.pidfd >= 0 && guest_process_dead(&m->process, 0) &&
+               stoplog_migrated(&m->stoplog);
+}
+
 static int prepare_source(struct move *m, virConnectPtr c, struct domain_facts *f, struct err *e)
 {
         int rc = domain_read(c, m->uuid, f, e);
@@ -227,8 +249,7 @@ static int prepare_source(struct move *m, virConnectPtr c, struct domain_facts *
                                (long long)m->mig->status.epoch, *domain_reason(f) ? ": " : "",
                                domain_reason(f));
         snprintf(m->libvirt_name, sizeof(m->libvirt_name), "%s", f->libvirt_name);
-        return guest_process_open(m->a->config.libvirt_run, m->libvirt_name, m->uuid, &m->process,
-                                  e);
+        return open_process(m, e);
 }
 
 /* From here to the end of libvirt's call. 0: it says that the guest has moved. */
@@ -369,16 +390,17 @@ static void clear_target(struct move *m)
 /*
  * Whether what the target holds is the guest as it was when its source died. libvirt may have let
  * the source go on after the copy was complete (the answer to Finish was lost), and then it died of
- * something else: the target's memory is older than the disks. Who has watched all the time knows;
- * else libvirt must say that it ended the source because it had moved, by its reason or by having
- * removed the definition, which it does for no other reason.
+ * something else: the target's memory is older than the disks. That libvirt tells by an event,
+ * which may come later than the death that followed it; so nothing is concluded from an event that
+ * did not come. libvirt must say that it ended the source because it had moved: in the domain's
+ * log, by its reason, or by having removed the definition, which it does for no other reason.
  */
 static int copy_is_current(struct move *m, bool *current, struct err *e)
 {
         struct domain_facts f;
 
-        *current = !m->returned;
-        if (m->returned || !m->blind)
+        *current = move_left(m);
+        if (*current)
                 return 0;
         autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
         if (!c)
@@ -459,8 +481,7 @@ static void join(struct move *m)
         struct helpers h;
         struct err e;
 
-        if (m->process.pidfd < 0 &&
-            guest_process_open(m->a->config.libvirt_run, m->libvirt_name, m->uuid, &m->process, &e))
+        if (m->process.pidfd < 0 && open_process(m, &e))
                 return;
         if (!m->peer && peer_find(m, &e))
                 log_err(&e, "the target cannot be reached yet", "migration", m->key, NULL);

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/proc.h"
+#include "agent/stoplog.h"
 #include "agent/sync.h"
 #include "base/mono.h"
 #include "core/migration.h"
@@ -30,13 +31,12 @@ struct move {
         bool clear;         /* the guest stays here: the target is to be cleared */
         bool proven;        /* we resume the target; else libvirt does */
         struct guest_process process; /* pidfd -1: none */
+        struct stoplog stoplog;       /* since the process was opened */
 
         int near_fd;           /* eventfd: the switch-over is near, or the handover is to end */
         atomic_bool near;      /* the source's CPUs have stopped */
         atomic_bool call_over; /* nothing more will come from libvirt: the handover may end */
         atomic_bool resumed;   /* the target runs */
-        atomic_bool returned;  /* the source's CPUs have gone on after the copy was complete */
-        atomic_bool blind;     /* we may have missed that: begun by another, or libvirtd was lost */
 
         pthread_mutex_t lock; /* what follows */
         pthread_cond_t wake;
@@ -56,6 +56,10 @@ must_check int move_new(struct agent *a, struct migration *mig, struct vm *vm, b
 void move_free(struct move *m);
 /* Runs it to its end on the calling thread; the outcome is in transfer. */
 void move_run(struct move *m);
+
+/* The source has ended, and libvirtd has written that it ended it because the guest had moved: it
+ * has not run on after the copy was complete. False when that is not known. */
+bool move_left(const struct move *m);
 
 /* Puts text into the transfer's message. Lock held. */
 void move_say(struct move *m, const char *fmt, ...) printf_like(2, 3);

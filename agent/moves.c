@@ -87,24 +87,12 @@ bool moves_domain_event(struct moves *r, const char *uuid, int event, int detail
                 if (near)
                         m->paused = now;
                 pthread_mutex_unlock(&m->lock);
-                if (m->near && event == VIR_DOMAIN_EVENT_RESUMED)
-                        m->returned = true;
                 m->near = near;
                 pausing |= near;
                 handover_wake(m);
         }
         pthread_mutex_unlock(&r->lock);
         return pausing;
-}
-
-void moves_libvirt_lost(struct moves *r)
-{
-        if (!r)
-                return;
-        pthread_mutex_lock(&r->lock);
-        for (struct move *m = r->first; m; m = m->next)
-                m->blind = true;
-        pthread_mutex_unlock(&r->lock);
 }
 
 void moves_iteration(struct moves *r, const char *uuid, int iteration)

@@ -18,8 +18,6 @@ bool moves_has(struct moves *m, const char *uuid);
 /* Passed on from libvirt's events; quick. True for the beginning of a move's pause: no time to
  * look. */
 bool moves_domain_event(struct moves *m, const char *uuid, int event, int detail);
-/* The connection to this node's libvirtd has ended: what it had to tell in between is not known. */
-void moves_libvirt_lost(struct moves *m); /* m may be NULL */
 void moves_iteration(struct moves *m, const char *uuid, int iteration);
 
 #endif

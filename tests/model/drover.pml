@@ -8,7 +8,7 @@
  * the monitor judges where it ends.
  *
  * Seeded faults, each of which must be found: -DNO_PROOF, -DRESUME_RECEIVING, -DNO_SENDER,
- * -DNO_FENCE, -DFINISH_RESUMES, -DNO_FINALIZER, -DBLIND_TRUSTS, -DKILL_BY_NAME.
+ * -DNO_FENCE, -DFINISH_RESUMES, -DNO_FINALIZER, -DTRUST_EVENTS, -DKILL_BY_NAME.
  */
 #ifndef FAULTS
 #define FAULTS 2
@@ -33,6 +33,7 @@
 #define REPLY   3 /* Finish done on the target, its answer on the way */
 #define CONFIRM 4
 #define UNDO    5
+#define KILL    6 /* the word is written, the process not dead yet */
 
 c_decl {
 \#include "tests/model/tables.h"
@@ -43,7 +44,7 @@ byte guest[N], epoch[N]; /* epoch and from: of the domain */
 byte from[N];            /* the move that sent it */
 bit whole[N];            /* all memory is here */
 bit stale[N];            /* the source has run on since */
-bit moved_away[N];       /* libvirt says: ended because it had migrated */
+bit moved_away[N];       /* libvirt's word: ended because it had migrated; given before it kills */
 bit up[N], api[N], fenced[N];
 byte shown[N], shown_epoch[N], shown_from[N]; /* as published */
 byte plan[N], plan_from[N];    /* of the node's agent, decided but not done: own_action + 1, its object */
@@ -58,7 +59,10 @@ bit ended_badly[ROUNDS + 2];
 
 /* --- each source: libvirt's call, and the agent's thread for it */
 byte lv[2];
-bit called[2], moving[2], blind[2], returned[2], removed[2];
+bit called[2], moving[2], removed[2];
+#ifdef TRUST_EVENTS
+bit on_the_way[2], returned[2]; /* the event that the source runs on: sent, and come in */
+#endif
 bit watched[2]; /* a pidfd from when the guest ran */
 byte outcome[2]; /* transfer_state, 0: none yet */
 byte about[2], about_epoch[2]; /* the move that it is about, and the source's epoch */
@@ -211,7 +215,9 @@ inline cold_start(n) {
 inline go_on(n) { /* libvirt or the agent lets the source run again */
 	guest[n] = RUNS;
 	if :: whole[1 - n] -> stale[1 - n] = 1 :: else fi;
-	if :: moving[n] && !blind[n] -> returned[n] = 1 :: else fi;
+#ifdef TRUST_EVENTS
+	on_the_way[n] = 1;
+#endif
 	assert(RUNNING == 1)
 }
 
@@ -236,8 +242,9 @@ proctype Libvirt(byte n) {
 	:: atomic { lv[n] == REPLY && link -> lv[n] = CONFIRM }
 	:: atomic { lv[n] == REPLY && !link -> lv[n] = UNDO }
 	:: atomic { lv[n] == CONFIRM -> lv[n] = IDLE;
-		if :: guest[n] == SWITCHING -> guest[n] = NONE; moved_away[n] = 1
-		   :: else fi }
+		if :: guest[n] == SWITCHING -> moved_away[n] = 1; lv[n] = KILL :: else fi }
+	:: atomic { lv[n] == KILL -> lv[n] = IDLE;
+		if :: guest[n] == SWITCHING -> guest[n] = NONE :: else fi }
 	:: atomic { lv[n] == UNDO -> lv[n] = IDLE;
 		if :: guest[n] == SWITCHING -> go_on(n) :: else fi }
 	/* the target's libvirtd ends what nobody sends any more */
@@ -253,16 +260,21 @@ proctype Libvirt(byte n) {
 #define THERE     (guest[T] == RUNS && from[T] == about[n])
 #define SETTLING  (moving[n] && !outcome[n] && called[n] && lv[n] == IDLE && up[n])
 #define HANDOVER  (moving[n] && !outcome[n] && called[n] && up[n])
-#ifdef BLIND_TRUSTS
+/*
+ * Whether what was sent is the guest as it was when its source ended. Events are no evidence: one that
+ * has not come in may still be on the way.
+ */
+#ifdef TRUST_EVENTS
 #define CURRENT   (!returned[n])
 #else
-#define CURRENT   (!returned[n] && (!blind[n] || moved_away[n]))
+#define CURRENT   (moved_away[n])
 #endif
 
-#define PROVEN    (CURRENT && (watched[n] || moved_away[n]))
-
 inline take_up(joins) {
-	moving[n] = 1; called[n] = joins; blind[n] = joins; returned[n] = 0; outcome[n] = 0;
+	moving[n] = 1; called[n] = joins; outcome[n] = 0;
+#ifdef TRUST_EVENTS
+	on_the_way[n] = 0; returned[n] = 0;
+#endif
 	removed[n] = 0; watched[n] = 0; about[n] = mig; about_epoch[n] = mig_epoch
 }
 
@@ -279,6 +291,9 @@ inline begin_copy() {
 
 proctype Mover(byte n) {
 	do
+#ifdef TRUST_EVENTS
+	:: atomic { on_the_way[n] -> on_the_way[n] = 0; returned[n] = 1 }
+#endif
 	/* the first word is a compare-and-swap; whoever wins it copies */
 	:: atomic { !moving[n] && n == src && REACHED(n) && phase == c_COPYING && job == j_NONE ->
 		if
@@ -300,13 +315,13 @@ proctype Mover(byte n) {
 	:: atomic { HANDOVER && link && SENT -> resume(T); outcome[n] = j_DONE }
 #endif
 #ifdef RESUME_RECEIVING
-	:: atomic { HANDOVER && watched[n] && SOURCE == NONE && !returned[n] && !blind[n] && link && (SENT || ARRIVING) ->
+	:: atomic { HANDOVER && watched[n] && SOURCE == NONE && link && (SENT || ARRIVING) ->
 		resume(T); outcome[n] = j_DONE }
 #else
-	:: atomic { HANDOVER && watched[n] && SOURCE == NONE && !returned[n] && !blind[n] && link && SENT ->
+	:: atomic { HANDOVER && watched[n] && SOURCE == NONE && CURRENT && link && SENT ->
 		resume(T); outcome[n] = j_DONE }
 #endif
-	:: atomic { HANDOVER && api[n] && SOURCE == NONE && PROVEN && !link && mig == about[n] && job == j_RUNNING ->
+	:: atomic { HANDOVER && api[n] && SOURCE == NONE && CURRENT && !link && mig == about[n] && job == j_RUNNING ->
 		job = j_SWITCHED }
 	/* what became of it, when libvirt's call has ended */
 	:: atomic { SETTLING && SOURCE == RUNS -> outcome[n] = (cancel -> j_CANCELLED : j_FAILED) }
@@ -424,14 +439,17 @@ inline lose_host(n) {
 
 inline lose_guest(n) {
 	faults++;
-	if :: guest[n] != RECEIVING -> killed = 1 :: else fi;
-	guest[n] = NONE; moved_away[n] = 0
+	if
+	:: guest[n] == SWITCHING && lv[n] == KILL /* before its time, and it had moved all the same */
+	:: guest[n] == RECEIVING -> moved_away[n] = 0
+	:: else -> killed = 1; moved_away[n] = 0 /* an end of another kind */
+	fi;
+	guest[n] = NONE
 }
 
 /* The source's call is gone, and what libvirtd does with a paused guest at its return is its affair. */
 inline lose_libvirtd(n) {
 	faults++;
-	if :: moving[n] -> blind[n] = 1 :: else fi;
 	if
 	:: lv[n] == SWITCH || lv[n] == REPLY || lv[n] == UNDO ->
 		lv[n] = IDLE;
@@ -439,7 +457,7 @@ inline lose_libvirtd(n) {
 		:: guest[n] == SWITCHING -> if :: go_on(n) :: skip fi
 		:: else
 		fi
-	:: lv[n] == CONFIRM /* recovered: it goes on to kill */
+	:: lv[n] == CONFIRM || lv[n] == KILL /* recovered: it goes on to kill */
 	:: lv[n] == COPY -> lv[n] = IDLE
 	fi
 }

@@ -48,6 +48,7 @@ struct agent {
  *   move/NS/NAME    a migration of which this node is the source
  *   arrival/NS/NAME a migration of which this node is the target
  *   erase/NS/NAME/UUID  the disks of a VM that is gone
+ *   offers          what the sources of moves to here find in the pools
  *   domains, facts, node  all domains; what the hypervisor can; labels and condition of the Node
  */
 void agent_poke(struct agent *a, int64_t ms, const char *fmt, ...) printf_like(3, 4);

@@ -96,9 +96,10 @@ int64_t arrival_work(struct agent *a, const char *rest)
 
 static void changed(void *ctx, const void *before, const void *after)
 {
-        const struct migration *m = after;
+        const struct migration *m = after, *old = before;
 
-        (void)before;
+        if (!m != !old || mig_finished(m->status.phase) != mig_finished(old->status.phase))
+                agent_poke(ctx, 0, "offers");
         if (m && to_answer(ctx, m))
                 agent_poke(ctx, 0, "arrival/%s/%s", m->meta.ns, m->meta.name);
 }

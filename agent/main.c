@@ -2,6 +2,7 @@
  */
 #include "agent/arrivals.h"
 #include "agent/moves.h"
+#include "agent/offers.h"
 #include "agent/pods.h"
 #include "agent/publish.h"
 #include "agent/starts.h"
@@ -32,7 +33,7 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"vm", vm_work},           {"domain", domain_work}, {"addresses", addresses_work},
                 {"pod", pod_work},         {"move", move_work},     {"erase", erase_work},
                 {"domains", domains_work}, {"facts", facts_work},   {"node", node_work},
-                {"arrival", arrival_work}, {"clock", clock_work},
+                {"arrival", arrival_work}, {"clock", clock_work},   {"offers", offers_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");

@@ -4,6 +4,7 @@
 #include "agent/domain.h"
 #include "agent/locks.h"
 #include "agent/move.h"
+#include "agent/offers.h"
 #include "api/codec.h"
 #include "base/log.h"
 
@@ -11,11 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPEN_MS 10000
+#define OPEN_MS  10000
+#define OFFER_MS 5000 /* for the target's agent to hear of the move */
 
 /*
- * Sharedness is proved, not guessed from the type of a file system: both nodes read the same nonce
- * in the pool's directory, which one of them has written.
+ * Sharedness is proved, not guessed from the type of a file system: the target's agent has left
+ * this move's uid in the pool's directory (agent/offers.h). That the identities differ refutes it
+ * at once; that they are the same proves nothing, a copy of the directory has the same.
  */
 static int prove_shared(struct move *m, const struct host *target, const char *pool, struct err *e)
 {
@@ -33,7 +36,8 @@ static int prove_shared(struct move *m, const struct host *target, const char *p
         for (size_t i = 0; i < m->a->config.npools; i++)
                 if (!strcmp(ours[i].pool, pool) && *ours[i].identity &&
                     !strcmp(ours[i].identity, theirs->identity))
-                        return 0;
+                        return offer_seen(ours[i].path, m->mig->status.target, m->mig->meta.uid,
+                                          OFFER_MS, e);
         return err_set(
                 e, -EINVAL,
                 "pool %s on %s is not the one on this node: no proof that both see the same disks",

@@ -1,6 +1,7 @@
 #include "agent/tool.h"
 
 #include "agent/locks.h"
+#include "agent/offers.h"
 
 #include "base/mono.h"
 
@@ -96,8 +97,9 @@ static int read_identity(const char *path, char out[IDENTITY_SIZE])
 }
 
 /*
- * The identity of the directory: whichever node comes first makes it, whole or not at all (a linked
- * temporary file), so that all nodes that see the same directory read the same.
+ * The identity of the directory, by which another one in its place is noticed: whichever node comes
+ * first makes it, whole or not at all (a linked temporary file), so that all nodes that see the
+ * same directory read the same.
  */
 static int identity(const char *pool, const char *node, char out[IDENTITY_SIZE])
 {
@@ -340,7 +342,9 @@ int agent_tool(int argc, char **argv)
                      {"seed", 2, seed},
                      {"remove", 1, remove_folder},
                      {"hold", 2, lock_tool_hold},
-                     {"refused", 2, lock_tool_refused}};
+                     {"refused", 2, lock_tool_refused},
+                     {"offer", 3, offer_tool_write},
+                     {"seen", 4, offer_tool_seen}};
 
         setvbuf(stdout, NULL, _IOLBF, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* what nobody waits for has no business on the pool */
@@ -349,6 +353,7 @@ int agent_tool(int argc, char **argv)
                         return VERBS[i].run(argv + 1);
         printf("tool probe POOL NODE | blank FILE SIZE | clone FILE SIZE IMAGE | seed FILE FOLDER "
                "| "
-               "remove FOLDER | hold POOL NODE | refused POOL NODE\n");
+               "remove FOLDER | hold POOL NODE | refused POOL NODE | offer POOL NODE UIDS | "
+               "seen POOL NODE UID MS\n");
         return 2;
 }

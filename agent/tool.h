@@ -7,6 +7,8 @@
  *   blank FILE SIZE            an empty qcow2, unless FILE is there
  *   clone FILE SIZE IMAGE      a qcow2 on top of IMAGE, unless FILE is there; SIZE 0: the image's
  *   seed FILE FOLDER           an ISO 9660 volume "cidata" with FOLDER's files, written anew
+ *   hold, refused              agent/locks.h
+ *   offer, seen                agent/offers.h
  *   remove FOLDER              the folder with the files in it; not there is fine
  */
 #ifndef DROVER_AGENT_TOOL_H

@@ -12,9 +12,9 @@ struct host_mount {
         const char *pool; /* "default" */
         const char *path, *fstype, *source;
         enum mount_health health;
-        const char *reason; /* a sentence when not healthy */
-        const char
-                *identity; /* nonce of the pool's directory: equal on nodes that see the same one */
+        const char *reason;   /* a sentence when not healthy */
+        const char *identity; /* of the pool's directory: another one for another, though not for a
+                                 copy */
         int64_t latency_us, free_bytes, free_inodes;
         bool lock_arbitration; /* the node holds its lock here, to be tried by others */
 };

@@ -1,0 +1,29 @@
+/*
+ * Proof that two nodes see the same directory, fresh for each move: the target's agent leaves the
+ * uid of the migration in a file of its own in each pool, and the source's must find it there. The
+ * uid is younger than any copy of the directory (synced, restored) can be; what has lain there for
+ * long, such as the pool's identity, such a copy has too. The file stays and is written in place,
+ * so that its opening makes an NFS client look anew.
+ */
+#ifndef DROVER_AGENT_OFFERS_H
+#define DROVER_AGENT_OFFERS_H
+
+#include "agent/agent.h"
+
+#define OFFERS_MAX 32 /* moves toward one node at a time; permits keep them far below that */
+
+/* The work "offers": writes what a->arriving holds into the pools that are healthy. */
+int64_t offers_work(struct agent *a, const char *rest);
+
+/*
+ * 0 when the node has left the migration's uid in the pool at that path, waiting for it up to ms;
+ * else why that is not proved.
+ */
+must_check int offer_seen(const char *pool, const char *node, const char *uid, int64_t ms,
+                          struct err *e);
+
+/* The verbs of `drover-agent tool`: offer POOL NODE UID,... and seen POOL NODE UID MS. */
+int offer_tool_write(char **argv);
+int offer_tool_seen(char **argv);
+
+#endif

@@ -1,0 +1,137 @@
+#include "agent/offers.h"
+#include "tests/unit/oom.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define M1 "11111111-77f2-4a4b-8d55-0d5f7f3a9a01"
+#define M2 "22222222-77f2-4a4b-8d55-0d5f7f3a9a01"
+#define M3 "33333333-77f2-4a4b-8d55-0d5f7f3a9a01"
+
+static char ours[] = "/tmp/agent_offers.XXXXXX", copy[] = "/tmp/agent_offers.XXXXXX";
+
+static char *file_in(const char *pool)
+{
+        static char path[128];
+
+        snprintf(path, sizeof(path), "%s/.drover/moves-n2", pool);
+        return path;
+}
+
+static int setup(void **state)
+{
+        char path[128];
+
+        (void)state;
+        if (!mkdtemp(ours) || !mkdtemp(copy))
+                return -1;
+        snprintf(path, sizeof(path), "%s/.drover", ours);
+        if (mkdir(path, 0700))
+                return -1;
+        snprintf(path, sizeof(path), "%s/.drover", copy);
+        return mkdir(path, 0700);
+}
+
+static int teardown(void **state)
+{
+        const char *pools[] = {ours, copy};
+        char path[128];
+
+        (void)state;
+        for (size_t i = 0; i < 2; i++) {
+                unlink(file_in(pools[i]));
+                snprintf(path, sizeof(path), "%s/.drover", pools[i]);
+                rmdir(path);
+                rmdir(pools[i]);
+        }
+        return 0;
+}
+
+static int offer(const char *pool, const char *uids)
+{
+        char *argv[] = {(char *)(uintptr_t)pool, (char[]){"n2"}, (char *)(uintptr_t)uids};
+
+        return offer_tool_write(argv);
+}
+
+static bool seen(const char *pool, const char *node, const char *uid)
+{
+        char *argv[] = {(char *)(uintptr_t)pool, (char *)(uintptr_t)node, (char *)(uintptr_t)uid,
+                        (char[]){"0"}};
+
+        return offer_tool_seen(argv) == 0;
+}
+
+static void only_what_is_offered_now(void **state)
+{
+        (void)state;
+        assert_false(seen(ours, "n2", M1));
+        assert_int_equal(offer(ours, M1 "," M2), 0);
+        assert_true(seen(ours, "n2", M1));
+        assert_true(seen(ours, "n2", M2));
+        assert_false(seen(ours, "n2", M3));
+        assert_false(seen(ours, "n1", M1)); /* another node's word */
+        assert_false(seen(ours, "n2", "11111111"));
+        assert_false(seen(ours, "n2", ""));
+        assert_int_equal(offer(ours, M3), 0);
+        assert_false(seen(ours, "n2", M1));
+        assert_true(seen(ours, "n2", M3));
+        assert_int_equal(offer(ours, ""), 0);
+        assert_false(seen(ours, "n2", M3));
+}
+
+/* Synced or restored: it holds all that was there, and nothing that came since. */
+static void a_copy_of_the_directory_proves_nothing(void **state)
+{
+        char line[512];
+
+        (void)state;
+        assert_int_equal(offer(ours, M1), 0);
+        snprintf(line, sizeof(line), "cp %s %s/.drover/", file_in(ours), copy);
+        assert_int_equal(system(line), 0); /* NOLINT(cert-env33-c) */
+        assert_int_equal(offer(ours, M1 "," M2), 0);
+        assert_true(seen(ours, "n2", M2));
+        assert_false(seen(copy, "n2", M2));
+}
+
+static void *offer_later(void *ctx)
+{
+        (void)ctx;
+        usleep(50000);
+        assert_int_equal(offer(ours, M3), 0);
+        return NULL;
+}
+
+static void it_is_waited_for(void **state)
+{
+        char *argv[] = {ours, (char[]){"n2"}, (char[]){M3}, (char[]){"20000"}};
+        pthread_t t;
+
+        (void)state;
+        assert_int_equal(offer(ours, ""), 0);
+        assert_int_equal(pthread_create(&t, NULL, offer_later, NULL), 0);
+        assert_int_equal(offer_tool_seen(argv), 0);
+        pthread_join(t, NULL);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(only_what_is_offered_now),
+                cmocka_unit_test(a_copy_of_the_directory_proves_nothing),
+                cmocka_unit_test(it_is_waited_for),
+        };
+
+        return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -181,13 +181,20 @@ static void step(struct kube_election *el)
 
 /* --- the thread */
 
+/* On the condition's clock. */
+static struct timespec deadline_in(int64_t ms)
+{
+        struct mono until = mono_add_ms(mono_now(), ms);
+
+        return (struct timespec){.tv_sec = until.ns / 1000000000, .tv_nsec = until.ns % 1000000000};
+}
+
 /* Waits for about retry_ms; false when told to stop. */
 static bool pause_between(struct kube_election *el)
 {
         int64_t ms =
                 el->cfg.retry_ms + (int64_t)(kube_random() % (uint64_t)(el->cfg.retry_ms / 5 + 1));
-        struct mono until = mono_add_ms(mono_now(), ms);
-        struct timespec t = {.tv_sec = until.ns / 1000000000, .tv_nsec = until.ns % 1000000000};
+        struct timespec t = deadline_in(ms);
         int rc = 0;
 
         pthread_mutex_lock(&el->lock);
@@ -309,13 +316,16 @@ bool kube_election_leads(const struct kube_election *el, uint64_t term, struct m
         return v;
 }
 
-bool kube_election_wait(struct kube_election *el)
+bool kube_election_wait(struct kube_election *el, int64_t ms)
 {
+        struct timespec t = deadline_in(ms);
+        int rc = 0;
+
         pthread_mutex_lock(&el->lock);
         el->waiters++;
-        while (!el->stopping && !leading(el))
-                pthread_cond_wait(&el->cond, &el->lock);
-        bool v = !el->stopping;
+        while (!el->stopping && !leading(el) && rc != ETIMEDOUT)
+                rc = pthread_cond_timedwait(&el->cond, &el->lock, &t);
+        bool v = !el->stopping && leading(el);
         el->waiters--;
         pthread_cond_broadcast(&el->cond);
         pthread_mutex_unlock(&el->lock);

@@ -33,8 +33,8 @@ uint64_t kube_election_term(const struct kube_election *el);
  * taken from us, whatever our clock and the server's do: a write is to be sent before.
  */
 bool kube_election_leads(const struct kube_election *el, uint64_t term, struct mono *until);
-/* Blocks until leading (true) or stopped (false). */
-bool kube_election_wait(struct kube_election *el);
+/* Waits until leading (true), or stopped, or for ms (false): a standby has a signal to look for. */
+bool kube_election_wait(struct kube_election *el, int64_t ms);
 /* Releases the lease when held, so that another can take over at once. */
 void kube_election_stop(struct kube_election *el);
 

@@ -15,8 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICK_MS  1000
-#define RETRY_MS 1000
+#define TICK_MS    1000
+#define RETRY_MS   1000
+#define STANDBY_MS 200 /* between looks for the signal to end */
 
 struct config {
         const char *kubeconfig, *handle_image, *identity;
@@ -107,8 +108,8 @@ static int run(struct kube_client *client, struct http_server *http, const struc
         http_server_ready(http, true);
         log_msg(LOG_INFO, "all lists complete", NULL);
         rc = kube_election_start(client, &election, &el, e);
-        while (rc == 0 && !stopping && !kube_election_leading(el))
-                usleep(50000);
+        while (rc == 0 && !stopping && !kube_election_wait(el, STANDBY_MS))
+                ;
         if (rc == 0 && !stopping)
                 rc = lead(&w, cfg, el);
         kube_election_stop(el);

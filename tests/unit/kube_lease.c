@@ -20,6 +20,8 @@
 
 #define PATH "/apis/coordination.k8s.io/v1/namespaces/drover/leases/migrator"
 
+#define LONG_MS 60000
+
 static struct fake_objects objects;
 static struct fake *server;
 static struct kube_client *client;
@@ -93,7 +95,7 @@ static void one_alone(void **state)
 {
         (void)state;
         struct kube_election *a = candidate("a");
-        assert_true(kube_election_wait(a));
+        assert_true(kube_election_wait(a, LONG_MS));
         assert_true(kube_election_leading(a));
         autojson struct json *lease = fake_objects_get(&objects, PATH);
         const struct json *spec = json_get(lease, "spec");
@@ -128,7 +130,7 @@ static void two_candidates_one_leader(void **state)
         int leader = led[1] > 0;
         struct mono start = mono_now();
         kube_election_stop(el[leader]); /* released: the other need not wait for the expiry */
-        assert_true(kube_election_wait(el[!leader]));
+        assert_true(kube_election_wait(el[!leader], LONG_MS));
         assert_true(mono_ms_between(start, mono_now()) < 800);
         assert_int_equal(transitions(), 1);
         kube_election_stop(el[!leader]);
@@ -163,7 +165,7 @@ static void expiry_is_by_our_own_clock(void **state)
                 put_lease("dead", times[i], 1);
                 struct mono start = mono_now();
                 struct kube_election *b = candidate("b");
-                assert_true(kube_election_wait(b));
+                assert_true(kube_election_wait(b, LONG_MS));
                 assert_in_range(mono_ms_between(start, mono_now()), 1000, 2000);
                 assert_int_equal(transitions(), 5);
                 autojson struct json *lease = fake_objects_get(&objects, PATH);
@@ -179,7 +181,7 @@ static void the_holders_duration_counts(void **state)
         put_lease("slow", "2020-01-01T00:00:00.000000Z", 2);
         struct mono start = mono_now();
         struct kube_election *b = candidate("b");
-        assert_true(kube_election_wait(b));
+        assert_true(kube_election_wait(b, LONG_MS));
         assert_in_range(mono_ms_between(start, mono_now()), 2000, 3000);
         kube_election_stop(b);
 }
@@ -206,7 +208,7 @@ static void a_leader_that_cannot_renew_stops_in_time(void **state)
 {
         (void)state;
         struct kube_election *a = candidate("a");
-        assert_true(kube_election_wait(a));
+        assert_true(kube_election_wait(a, LONG_MS));
         pthread_mutex_lock(&objects.lock);
         objects.refuse = 1000000;
         pthread_mutex_unlock(&objects.lock);
@@ -220,7 +222,7 @@ static void a_leader_that_cannot_renew_stops_in_time(void **state)
         pthread_mutex_lock(&objects.lock);
         objects.refuse = 0;
         pthread_mutex_unlock(&objects.lock);
-        assert_true(kube_election_wait(a)); /* and leads again once it can */
+        assert_true(kube_election_wait(a, LONG_MS)); /* and leads again once it can */
         assert_int_equal(transitions(), 0);
         kube_election_stop(a);
 }
@@ -229,7 +231,7 @@ static void a_deposed_leader_knows(void **state)
 {
         (void)state;
         struct kube_election *a = candidate("a");
-        assert_true(kube_election_wait(a));
+        assert_true(kube_election_wait(a, LONG_MS));
         put_lease("usurper", "2999-01-01T00:00:00.000000Z", 60);
         struct mono start = mono_now();
         while (kube_election_leading(a))
@@ -266,7 +268,7 @@ static void each_term_is_another(void **state)
 
 static void *waiter(void *arg)
 {
-        return kube_election_wait(arg) ? arg : NULL;
+        return kube_election_wait(arg, LONG_MS) ? arg : NULL;
 }
 
 static void stop_ends_the_wait(void **state)
@@ -282,6 +284,17 @@ static void stop_ends_the_wait(void **state)
         kube_election_stop(a);
         pthread_join(t, &result);
         assert_null(result);
+}
+
+static void a_standby_does_not_wait_for_ever(void **state)
+{
+        (void)state;
+        put_lease("other", "2999-01-01T00:00:00.000000Z", 60);
+        struct kube_election *a = candidate("a");
+        assert_false(kube_election_wait(a, 20));
+        assert_false(kube_election_wait(a, 0));
+        assert_true(holder_is("other"));
+        kube_election_stop(a);
 }
 
 static void times_must_fit(void **state)
@@ -332,6 +345,7 @@ int main(void)
                 T(a_deposed_leader_knows),
                 T(each_term_is_another),
                 T(stop_ends_the_wait),
+                T(a_standby_does_not_wait_for_ever),
                 T(times_must_fit),
                 T(heartbeats),
         };

@@ -94,7 +94,7 @@ static void finish(struct move *m, enum transfer_state state, const char *messag
         pthread_mutex_unlock(&m->lock);
         log_msg(m->resumed || state == TRANSFER_CANCELLED ? LOG_INFO : LOG_WARN, "migration ended",
                 "migration", m->key, "transfer", transfer_state_name(m->transfer.state), "message",
-                m->message, NULL);
+                m->message, NULL); /* nobody changes them any more */
 }
 
 /* --- libvirt's call */
@@ -348,9 +348,12 @@ static enum source look_at_source(struct move *m)
 static void stays(struct move *m, const struct err *why)
 {
         m->clear = true;
-        if (m->cancel)
+        pthread_mutex_lock(&m->lock);
+        bool cancel = m->cancel, timed_out = m->timed_out;
+        pthread_mutex_unlock(&m->lock);
+        if (cancel)
                 finish(m, TRANSFER_CANCELLED, "cancelled; the guest runs on the source as before");
-        else if (m->timed_out)
+        else if (timed_out)
                 finish(m, TRANSFER_FAILED,
                        "not complete within the time allowed; the guest runs on the "
                        "source as before");
@@ -485,7 +488,9 @@ static void join(struct move *m)
                 return;
         if (!m->peer && peer_find(m, &e))
                 log_err(&e, "the target cannot be reached yet", "migration", m->key, NULL);
+        pthread_mutex_lock(&m->lock);
         m->copied = false;
+        pthread_mutex_unlock(&m->lock);
         m->call_over = false;
         m->near = source_paused(m); /* an event that we were not there to hear */
         if (start_helpers(m, &h, &e))

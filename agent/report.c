@@ -35,6 +35,15 @@ static bool news(const struct transfer *a, const struct transfer *b)
         return a->state != b->state || a->proven != b->proven;
 }
 
+/* What the journal says already. */
+static struct transfer first(struct move *m)
+{
+        pthread_mutex_lock(&m->lock);
+        struct transfer t = m->transfer;
+        pthread_mutex_unlock(&m->lock);
+        return t;
+}
+
 /* Waits until a report is due; a copy of what to say. */
 static void next_report(struct move *m, const struct transfer *last, int64_t ms, struct report *out)
 {
@@ -62,7 +71,7 @@ static void next_report(struct move *m, const struct transfer *last, int64_t ms,
 void *report_run(void *move)
 {
         struct move *m = move;
-        struct transfer last = m->transfer;
+        struct transfer last = first(m);
         int64_t retry = RETRY_MIN_MS, wait = REPORT_MS;
         struct report r;
         struct err e;

@@ -155,6 +155,14 @@ void agent_config_free(struct agent_config *c)
         c->pools_text = NULL;
 }
 
+void agent_peer_uri(const struct agent_config *c, const char *node, char out[AGENT_URI_MAX])
+{
+        const char *at = strstr(c->peer_uri, "%s"); /* there is one: see template_ok */
+
+        snprintf(out, AGENT_URI_MAX, "%.*s%s%s", (int)(at - c->peer_uri), c->peer_uri, node,
+                 at + 2);
+}
+
 const struct agent_pool *agent_pool_of(const struct agent_config *c, const char *name)
 {
         for (size_t i = 0; i < c->npools; i++)

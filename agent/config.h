@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define AGENT_POOLS_MAX 16
+#define AGENT_URI_MAX   512
 
 struct agent_pool {
         const char *name, *path;
@@ -41,6 +42,9 @@ struct agent_config {
 /* 0; 1 when help was asked for and printed; -EINVAL. Strings point into argv or the environment. */
 must_check int agent_config_parse(int argc, char **argv, struct agent_config *out, struct err *e);
 void agent_config_free(struct agent_config *c);
+
+/* Where the libvirtd of that node is: the template with its name, by which TLS knows it. */
+void agent_peer_uri(const struct agent_config *c, const char *node, char out[AGENT_URI_MAX]);
 
 /* The pool of that name, NULL when this node has none. */
 const struct agent_pool *agent_pool_of(const struct agent_config *c, const char *name);

@@ -163,12 +163,12 @@ static int build_conditions(const struct host_sources *s, struct arena *a, struc
         return 0;
 }
 
-/* The template with this node's name in place of its %s, which the configuration has checked. */
 static const char *peer_uri(const struct agent_config *c, struct arena *a)
 {
-        const char *at = strstr(c->peer_uri, "%s");
+        char uri[AGENT_URI_MAX];
 
-        return arena_printf(a, "%.*s%s%s", (int)(at - c->peer_uri), c->peer_uri, c->node, at + 2);
+        agent_peer_uri(c, c->node, uri);
+        return arena_strdup(a, uri);
 }
 
 int host_status_build(const struct host_sources *s, struct arena *a, struct host *out)

@@ -13,6 +13,7 @@
 #include "agent/stoplog.h"
 #include "agent/sync.h"
 #include "base/mono.h"
+#include "core/host.h"
 #include "core/migration.h"
 
 struct move {
@@ -26,7 +27,7 @@ struct move {
         char libvirt_name[128];
 
         /* how to reach the target */
-        char peer_uri[512], migration_uri[300];
+        char peer_uri[AGENT_URI_MAX], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
         bool clear;         /* the guest stays here: the target is to be cleared */
         bool proven;        /* we resume the target; else libvirt does */
@@ -65,6 +66,16 @@ bool move_left(const struct move *m);
 void move_say(struct move *m, const char *fmt, ...) printf_like(2, 3);
 
 /* --- peer.c: the other side */
+
+/*
+ * Where the target is. Its libvirtd by its name, never by what its host object says: TLS proves the
+ * name that is asked for, and whoever can write the object could have another one asked for. The
+ * memory goes to the address that the object says, an IP; there TLS asks for the node's name again.
+ * -EINVAL for an address that is none; then nothing is written.
+ */
+must_check int peer_addresses(const struct agent_config *c, const char *target,
+                              const struct host *h, char peer_uri[AGENT_URI_MAX],
+                              char migration_uri[300], struct err *e);
 
 /* Address, evidence and connection: everything that must be right before a byte is copied. */
 must_check int peer_prepare(struct move *m, struct err *e);

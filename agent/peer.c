@@ -8,6 +8,7 @@
 #include "api/codec.h"
 #include "base/log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,13 +102,34 @@ static int read_target(struct move *m, struct host **out, struct err *e)
 
 /* The memory stream goes to an address, not a name: libvirt would look a name up inside of the
  * pause. */
-static void take_addresses(struct move *m, const struct host *h)
+int peer_addresses(const struct agent_config *c, const char *target, const struct host *h,
+                   char peer_uri[AGENT_URI_MAX], char migration_uri[300], struct err *e)
 {
-        bool six = strchr(h->migration_address, ':') != NULL;
+        unsigned char ip[sizeof(struct in6_addr)];
+        bool six = inet_pton(AF_INET6, h->migration_address, ip) == 1;
 
-        snprintf(m->peer_uri, sizeof(m->peer_uri), "%s", h->libvirt_uri);
-        snprintf(m->migration_uri, sizeof(m->migration_uri), "tcp://%s%.255s%s", six ? "[" : "",
-                 h->migration_address, six ? "]" : "");
+        if (!six && inet_pton(AF_INET, h->migration_address, ip) != 1)
+                return err_set(e, -EINVAL, "%s: migrationAddress \"%.64s\" is no IP address",
+                               target, h->migration_address);
+        agent_peer_uri(c, target, peer_uri);
+        snprintf(migration_uri, 300, "tcp://%s%s%s", six ? "[" : "", h->migration_address,
+                 six ? "]" : "");
+        return 0;
+}
+
+static int take_addresses(struct move *m, const struct host *h, struct err *e)
+{
+        return peer_addresses(&m->a->config, m->mig->status.target, h, m->peer_uri,
+                              m->migration_uri, e);
+}
+
+/* One that says something else has been written by another, or its agent is set up otherwise. */
+static int check_published(const struct move *m, const struct host *h, struct err *e)
+{
+        if (!strcmp(h->libvirt_uri, m->peer_uri))
+                return 0;
+        return err_set(e, -EINVAL, "%s is said to have its libvirtd at %.200s, which is not %s",
+                       m->mig->status.target, h->libvirt_uri, m->peer_uri);
 }
 
 static int connect_target(struct move *m, struct err *e)
@@ -122,10 +144,10 @@ int peer_find(struct move *m, struct err *e)
 
         if (rc)
                 return rc;
-        take_addresses(m, h);
+        rc = take_addresses(m, h, e);
         m->proven = m->mig->status.handover != HANDOVER_FAST || m->mig->status.transfer.proven;
         host_free(h);
-        return connect_target(m, e);
+        return rc ? rc : connect_target(m, e);
 }
 
 int peer_clear(struct move *m, struct err *e)
@@ -154,10 +176,12 @@ int peer_prepare(struct move *m, struct err *e)
 
         if (rc)
                 return rc;
+        rc = take_addresses(m, h, e);
+        if (!rc)
+                rc = check_published(m, h, e);
         for (size_t i = 0; i < n && !rc; i++)
                 rc = prove_shared(m, h, pools[i], e);
         if (!rc) {
-                take_addresses(m, h);
                 m->proven = !fast_allowed(m, h, pools, n);
                 tell_handover(m);
         }

@@ -17,6 +17,7 @@
 #define COALESCE_MS   20  /* changes this close together go into one write */
 #define RETRY_MIN_MS  500 /* after a failed write, doubled up to the maximum */
 #define RETRY_MAX_MS  10000
+#define LOOK_BEATS    12 /* heartbeats between looks at what is stored: a minute */
 #define STATUS_MAX    ((size_t)8 << 20)
 #define NODE_AFTER_MS 500 /* for the watches of those who read the host to have told them */
 
@@ -26,7 +27,7 @@ struct publisher {
         bool heart_started;
         pthread_mutex_t lock;
         pthread_cond_t wake;
-        bool dirty, stopping;
+        bool dirty, look, stopping;
         int64_t usable_us; /* when something that keeps guests away ended last, 0: never yet */
         char libvirt_why[256];
         char address[64];
@@ -46,6 +47,14 @@ void publish_soon(struct publisher *p)
                 return;
         pthread_mutex_lock(&p->lock);
         p->dirty = true;
+        pthread_cond_broadcast(&p->wake);
+        pthread_mutex_unlock(&p->lock);
+}
+
+void publish_look(struct publisher *p)
+{
+        pthread_mutex_lock(&p->lock);
+        p->look = p->dirty = true;
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
 }
@@ -252,12 +261,15 @@ static void take_published(struct publisher *p, struct host *h)
                 host_free(was);
 }
 
-static int write_status(struct publisher *p, const struct json *status, struct err *e)
+/* stored: what it is now, when that is known for sure. */
+static int write_status(struct publisher *p, const struct json *stored, const struct json *status,
+                        struct err *e)
 {
         autojson struct json *patch = json_new_object(), *answer = NULL;
         struct host *h;
 
-        if (!json_set(patch, "status", json_clone(status)))
+        if (!json_set(patch, "status",
+                      stored ? json_merge_diff(stored, status) : json_clone(status)))
                 return err_set(e, -ENOMEM, "out of memory");
         int rc = kube_patch(p->a->kube, &KUBE_HOSTS, NULL, p->a->config.node, "status", patch,
                             &answer, e);
@@ -271,18 +283,55 @@ static int write_status(struct publisher *p, const struct json *status, struct e
         return 0;
 }
 
+/* The status as it is stored, NULL when there is none: not by us alone, whatever we have sent. */
+static int look(struct publisher *p, struct json **stored, struct err *e)
+{
+        autojson struct json *j = NULL;
+        int rc = kube_get(p->a->kube, &KUBE_HOSTS, NULL, p->a->config.node, &j, e);
+
+        if (rc == -ENOENT)
+                rc = 0;
+        if (rc)
+                return rc;
+        json_free(p->sent);
+        p->sent = NULL;
+        *stored = json_get(j, "status") ? json_clone(json_get(j, "status")) : NULL;
+        return 0;
+}
+
+static bool same(const struct json *a, const struct json *b)
+{
+        return a && json_equal(a, b);
+}
+
+static bool take_look(struct publisher *p)
+{
+        pthread_mutex_lock(&p->lock);
+        bool due = p->look;
+        p->look = false;
+        pthread_mutex_unlock(&p->lock);
+        return due;
+}
+
 static int publish(struct publisher *p, struct err *e)
 {
+        autojson struct json *stored = NULL;
+        int rc;
+
         if (!p->kept_known) {
-                int rc = ask_for_kept(p, e);
+                rc = ask_for_kept(p, e);
                 if (rc)
                         return rc;
                 p->kept_known = true;
         }
+        if (take_look(p) && (rc = look(p, &stored, e))) {
+                publish_look(p);
+                return rc;
+        }
         struct json *status = build(p);
         if (!status)
                 return err_set(e, -ENOMEM, "out of memory");
-        int rc = p->sent && json_equal(p->sent, status) ? 0 : write_status(p, status, e);
+        rc = same(p->sent, status) || same(stored, status) ? 0 : write_status(p, stored, status, e);
         if (rc) {
                 json_free(status);
                 return rc;
@@ -345,6 +394,7 @@ static void *heart_loop(void *arg)
         char name[300];
         struct mono last = mono_now(); /* heartbeat that was heard */
         bool silent = false;
+        int beats = 0;
 
         snprintf(name, sizeof(name), "drover-node-%s", p->a->config.node);
         do {
@@ -360,6 +410,8 @@ static void *heart_loop(void *arg)
                 if (!rc)
                         last = mono_now();
                 silent = rc != 0;
+                if (++beats % LOOK_BEATS == 0)
+                        publish_look(p);
         } while (pause_for(p, HEARTBEAT_MS));
         return NULL;
 }

@@ -16,6 +16,8 @@ must_check int publish_start(struct agent *a, struct publisher **out, struct err
 void publish_stop(struct publisher *p);
 /* Something may have changed. Quick, from any thread; p may be NULL. */
 void publish_soon(struct publisher *p);
+/* Looks at what is stored, and writes what somebody else has made of it anew. */
+void publish_look(struct publisher *p);
 /* Takes over facts read anew. */
 void publish_facts(struct publisher *p, struct host *facts);
 /* Copies the CPU models of the facts. -ENOMEM. */

@@ -77,16 +77,42 @@ void admit_tolerations(struct admit *c)
 
 /* --- nodeName against the rest */
 
-/* What can be judged of a node of which only the name is known: its fields and its host-name label.
- */
-static bool term_allows(const struct selector_term *t, const char *node)
+/* The node that spec.nodeName names, as far as it matters: its host-name label may be another. */
+struct named {
+        const char *name;
+        const char *host; /* NULL: it has no such label */
+};
+
+static bool is_named(void *arg, const struct node *node)
+{
+        struct named *n = arg;
+
+        if (strcmp(node->meta.name, n->name) != 0)
+                return true;
+        n->host = kvs_get(&node->meta.labels, HOSTNAME);
+        return false;
+}
+
+/* Of a node that is not known the label is what kubelets make it: the name. */
+static struct named find_named(const struct admit *c)
+{
+        const char *name = c->vm->spec.placement.node_name;
+        struct named n = {name, name};
+
+        if (c->f->nodes)
+                (void)c->f->nodes(c->f->ctx, is_named, &n);
+        return n;
+}
+
+/* What can be judged by that: the fields and the host-name label. */
+static bool term_allows(const struct selector_term *t, const struct named *node)
 {
         for (size_t i = 0; i < t->fields.n; i++)
-                if (!field_matches(&t->fields.v[i], node))
+                if (!field_matches(&t->fields.v[i], node->name))
                         return false;
         for (size_t i = 0; i < t->exprs.n; i++)
                 if (!strcmp(t->exprs.v[i].key, HOSTNAME) &&
-                    !requirement_matches(&t->exprs.v[i], node))
+                    !requirement_matches(&t->exprs.v[i], node->host))
                         return false;
         return true;
 }
@@ -107,10 +133,11 @@ void admit_contradiction(struct admit *c)
 
         if (!*p->node_name)
                 return;
-        if (host && strcmp(host, p->node_name) != 0)
+        const struct named node = find_named(c);
+        if (host && (!node.host || strcmp(host, node.host) != 0))
                 admit_tell(c, "spec.nodeSelector", "%s: %s contradicts spec.nodeName: %s", HOSTNAME,
                            host, p->node_name);
-        while (i < p->required.n && !term_allows(&p->required.v[i], p->node_name))
+        while (i < p->required.n && !term_allows(&p->required.v[i], &node))
                 i++;
         if (p->required.n && i == p->required.n && !told(c, ADMIT_AFFINITY))
                 admit_tell(c, TERMS, "every term contradicts spec.nodeName: %s", p->node_name);

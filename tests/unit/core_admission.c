@@ -955,6 +955,51 @@ static void larger_than_every_host(void **state)
         subject_free(vm);
 }
 
+#define ON_NODE1(more) "'cpu':{},'disks':[],'tolerations':[],'nodeName':'node1'," more
+#define BY_HOST(op, host)                                                                          \
+        ON_NODE1("'nodeSelector':{},")                                                             \
+        EXPRESSION("{'key':'kubernetes.io/hostname','operator':'" op "','values':['" host "']}")
+
+/* A kubelet with --hostname-override, or a cloud's: the label is not the Node's name. */
+static void a_nodes_host_name_label_may_be_another(void **state)
+{
+        static struct kv labels[] = {{"drover.dev/hypervisor", "true"},
+                                     {"kubernetes.io/hostname", "ip-10-0-0-1"}};
+        const struct node cluster[] = {{.meta = {.name = "node2"}},
+                                       {.meta = {.name = "node1", .labels = {labels, 2}}}};
+        static const struct {
+                const char *spec;
+                enum admission_rule rule;
+        } ROWS[] = {
+                {ON_NODE1("'affinity':{},'nodeSelector':{}"), ADMIT_OK},
+                {ON_NODE1("'affinity':{},'nodeSelector':{'kubernetes.io/hostname':'ip-10-0-0-1'}"),
+                 ADMIT_OK},
+                {ON_NODE1("'affinity':{},'nodeSelector':{'kubernetes.io/hostname':'node1'}"),
+                 ADMIT_CONTRADICTION},
+                {BY_HOST("In", "ip-10-0-0-1"), ADMIT_OK},
+                {BY_HOST("NotIn", "node1"), ADMIT_OK},
+                {BY_HOST("In", "node1"), ADMIT_CONTRADICTION},
+        };
+
+        (void)state;
+        nodes = cluster;
+        nnodes = 2;
+        for (size_t i = 0; i < countof(ROWS); i++) {
+                struct subject *vm = vm_with("web", "shop", ROWS[i].spec);
+                struct outcome v;
+
+                judge(&v, vm, NULL);
+                if (ROWS[i].rule == ADMIT_OK ? v.r.n != 0
+                                             : v.r.n != 1 || v.r.v[0].rule != ROWS[i].rule)
+                        fail_msg("%s: %zu problems: %s", ROWS[i].spec, v.r.n,
+                                 v.r.n ? v.r.v[0].message : "");
+                arena_free(v.a);
+                subject_free(vm);
+        }
+        nodes = NULL;
+        nnodes = 0;
+}
+
 static void no_node_satisfies(void **state)
 {
         static struct kv fits[] = {{"drover.dev/hypervisor", "true"}, {"zone", "a"}},
@@ -1136,6 +1181,7 @@ int main(void)
                 cmocka_unit_test(warnings_of_what_waits),
                 cmocka_unit_test(other_warnings),
                 cmocka_unit_test(larger_than_every_host),
+                cmocka_unit_test(a_nodes_host_name_label_may_be_another),
                 cmocka_unit_test(no_node_satisfies),
                 cmocka_unit_test(all_that_is_wrong_is_told),
                 cmocka_unit_test(more_than_can_be_told),

@@ -88,13 +88,40 @@ bool move_at(const struct move *mv, enum mig_phase phase)
         return mv->m->status.phase == phase;
 }
 
-/* Every move of the machine goes through here: the table decides whether it is legal. */
+/* What must hold where the move leads; NULL when it does, else what does not. */
+static const char *broken(const struct move *mv, enum mig_phase to)
+{
+        enum mig_phase from = mv->m->status.phase;
+        enum rcv_owner owner = move_owner(mv);
+        bool copied = from >= MIG_COPYING; /* Unknown, too */
+
+        if (!mig_may_move(from, to))
+                return "no such move";
+        if (to == MIG_FAILED || to == MIG_CANCELLED)
+                return copied && owner == RCV_OWNER_TARGET ? "the target owns the guest" : NULL;
+        if (!*mv->m->status.target || !strcmp(mv->m->status.target, mv->m->status.source))
+                return "it has no target";
+        if (to == MIG_COPYING && owner != RCV_OWNER_SOURCE)
+                return "the source does not own the guest";
+        if (to == MIG_SUCCEEDED && owner != RCV_OWNER_TARGET)
+                return "the target does not own the guest";
+        return NULL;
+}
+
 void move_go(struct move *mv, enum mig_phase to)
 {
         int64_t now = mv->p->in->now_us;
+        const char *why;
 
-        if (!mig_may_move(mv->m->status.phase, to))
+        if (move_at(mv, to))
                 return;
+        why = broken(mv, to);
+        if (why) {
+                mv->p->out->defect =
+                        plan_text(mv->p, "%s: from %s to %s: %s", mv->m->meta.name,
+                                  mig_phase_name(mv->m->status.phase), mig_phase_name(to), why);
+                return;
+        }
         mv->m->status.phase = to;
         switch (to) {
         case MIG_SCHEDULED:
@@ -247,8 +274,10 @@ static void confirm(struct move *mv)
 {
         struct vm_status *next = &mv->p->next->status;
 
-        move_go(mv, MIG_SWITCHING); /* no phase is skipped */
-        move_go(mv, MIG_CONFIRMING);
+        if (!move_at(mv, MIG_CONFIRMING)) {
+                move_go(mv, MIG_SWITCHING); /* no phase is skipped */
+                move_go(mv, MIG_CONFIRMING);
+        }
         mv->m->status.downtime_ms = mv->m->status.transfer.downtime_ms;
         if (move_owner(mv) == RCV_OWNER_TARGET || !move_at(mv, MIG_CONFIRMING))
                 return;

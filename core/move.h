@@ -12,7 +12,11 @@ struct move {
 };
 
 bool move_at(const struct move *mv, enum mig_phase phase);
-/* Every move of the machine goes through here: the table decides whether it is legal. */
+/*
+ * Every move of the machine goes through here. The table decides whether it is legal, and what must
+ * hold in each phase is looked at. One that is not legal is not made and is a defect of ours: it is
+ * told in the output. To where it is already is no move.
+ */
 void move_go(struct move *mv, enum mig_phase to);
 void move_say(struct move *mv, const char *message);
 /* Ends a move that left the guest where it was; by way of Unknown where that must be asked first.

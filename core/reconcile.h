@@ -90,7 +90,9 @@ struct rec_action {
 struct rec_output {
         struct rec_action v[REC_ACTIONS_MAX];
         size_t n;
-        int64_t again_ms; /* ask again after so long even if nothing happens; 0: no need */
+        const char *defect; /* a move that the machine does not allow was to be made, and was not:
+                               to be logged; NULL when all is well */
+        int64_t again_ms;   /* ask again after so long even if nothing happens; 0: no need */
 };
 
 /*

@@ -1,5 +1,7 @@
 #include "migrator/worker.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 
 #define ROUNDS_MAX 16 /* in a row for one VM, each seeing what the last one wrote */
@@ -20,6 +22,9 @@ int worker_vm(const struct actor *actor, const struct permit_limits *limits, con
                         return 0;
                 if (rc == 0 && (rc = reconcile(g.arena, &g.in, &out)) < 0)
                         err_sys(e, rc, "plan");
+                if (rc == 0 && out.defect)
+                        log_msg(LOG_ERROR, "a move was not made: this is a defect of Drover's",
+                                "vm", key, "move", out.defect, NULL);
                 if (rc == 0)
                         rc = act_all(actor, &g, &out, &again, e);
                 if (rc < 0)

@@ -154,6 +154,8 @@ static inline void run(void)
         for (size_t i = 0; i < w.nmigs; i++)
                 w.migp[i] = &w.migs[i];
         assert_int_equal(reconcile(w.a, &in, &w.out), 0);
+        if (w.out.defect)
+                fail_msg("%s", w.out.defect);
 }
 
 static inline const struct rec_action *find(enum rec_kind kind, const char *name)

@@ -116,8 +116,8 @@ def webhooks(count):
     lab.kubectl("rollout", "status", "-n", "drover-system", "deployment/drover-webhook", "--timeout=60s")
 
 
-def evict(pod):
-    eviction = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}})
+def evict(pod, **fields):
+    eviction = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}, **fields})
     return lab.run(lab.KUBECTL, "create", "--raw", f"/api/v1/namespaces/default/pods/{pod}/eviction", "-f", "-", stdin=eviction, check=False)
 
 

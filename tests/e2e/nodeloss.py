@@ -76,6 +76,13 @@ def node_deleted():
     return [f"restarted on {at(vm, 'status.owner.node')}"]
 
 
+def new_boot(g):
+    try:
+        return lab.boot_id(g.address) != g.boot
+    except (OSError, lab.Failed):
+        return False
+
+
 def reboots():
     """Power fails for a moment: the owner starts its guest again, at the same epoch, with nobody asked."""
     g = Guest("survives", "node3")
@@ -84,7 +91,7 @@ def reboots():
     power("off", "node3")
     power("on", "node3")
     node_ready("node3")
-    lab.wait_for(lambda: _new_boot(g), 120, "running again on node3")
+    lab.wait_for(lambda: new_boot(g), 120, "running again on node3")
     vm = g.vm()
     expect(at(vm, "status.owner") == {"node": "node3", "epoch": epoch}, f"owner {at(vm, 'status.owner')}")
     g.session.close()
@@ -92,13 +99,6 @@ def reboots():
     g.records_are_on_disk()
     g.one_domain("node3")
     g.delete()
-
-
-def _new_boot(g):
-    try:
-        return lab.boot_id(g.address) != g.boot
-    except (OSError, lab.Failed):
-        return False
 
 
 def steps():

@@ -1,8 +1,5 @@
 """Drover's own parts are gone: what needs them waits, all else goes on, and everything starts again by itself."""
 
-import os
-import signal
-
 import faults
 import lab
 import nodeloss
@@ -38,11 +35,6 @@ def stays_without_webhook():
             lab.kubectl("label", "node", n, "zone-")
 
 
-def control_plane_off():
-    for file in sorted((lab.LAB / "control-plane").glob("*.pid")):
-        os.kill(int(file.read_text()), signal.SIGKILL)
-
-
 def ready():
     for part in PARTS:
         kind = "daemonset" if part == "drover-agent" else "deployment"
@@ -59,8 +51,7 @@ def cold_start():
     names = nodes()
     for node in names:
         nodeloss.power("off", node)
-    control_plane_off()
-    lab.run(lab.ROOT / "tests" / "cluster" / "up", timeout=320)
+    lab.run(lab.ROOT / "tests" / "cluster" / "restart", timeout=320)
     lab.kubectl("delete", "pods", "-n", "drover-system", "--all", "--force", "--grace-period=0")
     for node in names:
         nodeloss.power("on", node)

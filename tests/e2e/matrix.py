@@ -68,7 +68,7 @@ def _command(pid):
 
 def _node_of(pid):
     """Walks up to process 1 of the node."""
-    inits = {int((lab.LAB / n / "init.pid").read_text()): n for n in ("node1", "node2", "node3") if (lab.LAB / n / "init.pid").exists()}
+    inits = {int(file.read_text()): file.parent.name for file in lab.LAB.glob("node*/init.pid")}
     while pid > 1:
         if pid in inits:
             return inits[pid]
@@ -122,6 +122,7 @@ VICTIMS = {
     "target libvirtd": kill_libvirtd(AWAY),
     "source QEMU": kill_qemu(HOME),
     "target QEMU": kill_qemu(AWAY),
+    "source kubelet": kill_kubelet(HOME),
     "target kubelet": kill_kubelet(AWAY),
     "API server": kill_apiserver,
 }
@@ -142,7 +143,7 @@ class Matrix:
         if self.hold is None:
             self.hold = Hold()
         lab.wait_for(lambda: len([p for p in _pods("drover-migrator") + _pods("drover-agent")
-                                  if lab.condition(p, "Ready").get("status") == "True"]) == 5, 90, "all pods Ready again")
+                                  if lab.condition(p, "Ready").get("status") == "True"]) == 2 + len(nodes()), 90, "all pods Ready again")
         for node in (HOME, AWAY):
             lab.watch("vmhost", node, lambda h: lab.condition(h, "Ready").get("status") == "True", 60, "Ready", namespace="")
         if self.g is None:

@@ -249,7 +249,7 @@ static void each_term_is_another(void **state)
 
         (void)state;
         struct kube_election *a = candidate("a");
-        assert_true(kube_election_wait(a));
+        assert_true(kube_election_wait(a, LONG_MS));
         first = kube_election_term(a);
         assert_int_not_equal(first, 0);
         assert_true(kube_election_leads(a, first, &until));
@@ -260,7 +260,7 @@ static void each_term_is_another(void **state)
                 nap(1);
         assert_false(kube_election_leads(a, first, &until));
         put_lease("", "2999-01-01T00:00:00.000000Z", 60);
-        assert_true(kube_election_wait(a));
+        assert_true(kube_election_wait(a, LONG_MS));
         assert_false(kube_election_leads(a, first, &until));
         assert_true(kube_election_leads(a, kube_election_term(a), &until));
         kube_election_stop(a);

@@ -4,7 +4,7 @@ comes back finds that they are no longer its own."""
 import time
 
 import lab
-from guest import Guest
+from guest import Guest, slowly
 from lab import at, condition, expect
 
 TAINT = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
@@ -101,7 +101,62 @@ def reboots():
     g.delete()
 
 
+def target_lost():
+    """The power of the node that a guest is copied to fails: it stays where it is."""
+    g = Guest("survives", "node1")
+    g.record()
+    with slowly(g):
+        g.patch(nodeName="node3")
+        name = g.copying()
+        power("off", "node3")
+        try:
+            m = g.ended(name)
+            g.same()
+            g.patch(nodeName="node1")
+        finally:
+            power("on", "node3")
+    expect(at(m, "status.phase") == "Failed" and g.node() == "node1", f"{at(m, 'status.phase')}, on {g.node()}")
+    node_ready("node3")
+    g.settled("node1")
+    g.record()
+    g.records_are_on_disk()
+    g.delete()
+    return [at(m, "status.message")]
+
+
+def source_lost():
+    """The power of the node that a guest is copied from fails: half a copy is no guest. Its owner starts it again."""
+    g = Guest("survives", "node3")
+    g.record()
+    owner = at(g.vm(), "status.owner")
+    with slowly(g):
+        g.patch(nodeName="node1")
+        name = g.copying()
+        power("off", "node3")
+        try:
+            g.watch(lambda v: at(v, "status.phase") == "Unknown", 60, "Unknown")
+            lab.watch("node", "node3", lambda n: condition(n, "Ready").get("status") != "True", 120, "NotReady", namespace="")
+            expect(at(g.vm(), "status.owner") == owner, f"owner {at(g.vm(), 'status.owner')}, was {owner}")
+            state = lab.node_exec("node1", "virsh", "-q", "domstate", f"default_{g.name}", check=False).strip()
+            expect(state != "running", "half a copy runs")
+            g.patch(nodeName="node3")
+        finally:
+            power("on", "node3")
+    node_ready("node3")
+    lab.wait_for(lambda: new_boot(g), 120, "running again on node3")
+    m = g.ended(name)
+    expect(at(m, "status.phase") in ("Failed", "Cancelled"), f"phase {at(m, 'status.phase')}")
+    expect(at(g.vm(), "status.owner") == owner, f"owner {at(g.vm(), 'status.owner')}, was {owner}")
+    g.records_are_on_disk()
+    g.booted(lab.boot_id(g.address))
+    g.settled("node3")
+    g.delete()
+    return [f"{at(m, 'status.phase')}: {at(m, 'status.message')}"]
+
+
 def steps():
     return [("node loss: a power cut and back", reboots),
+            ("node loss: the target while copying", target_lost),
+            ("node loss: the source while copying", source_lost),
             ("node loss: taint out-of-service", out_of_service),
             ("node loss: the Node deleted", node_deleted)]

@@ -1,5 +1,6 @@
 """Semantics of placement: what makes a guest move, what does not, and what happens when the wish changes midway."""
 
+import threading
 import time
 
 import guest
@@ -41,6 +42,9 @@ class Semantics:
             ("post-copy, by consent", self.post_copy),
             ("the guest's clock is set after a move", self.clock),
             ("required anti-affinity between VMs", self.anti_affinity),
+            ("writes while it is moved to and fro", self.writes),
+            ("not complete in time: it stays", self.late_aborts),
+            ("not complete in time: it stands still for the rest", self.late_pauses),
             ("halted while copying", self.halted),
             ("deleted while copying", self.deleted),
         ]]
@@ -253,6 +257,58 @@ class Semantics:
             lab.kubectl("delete", "vm", "keeps-away", "--wait=false") # nobody is at home to shut it down
             lab.kubectl("label", "vm", self.g.name, "group-")
             self.g.patch(affinity=None)
+
+    def writes(self):
+        """Every record that was answered meanwhile is on the disk."""
+        ending, failures = threading.Event(), []
+
+        def write():
+            try:
+                while not ending.is_set():
+                    self.g.record()
+            except Exception as e:
+                failures.append(e)
+        before, writer = self.g.records, threading.Thread(target=write)
+        writer.start()
+        try:
+            for node in ("node2", "node1", "node2", "node1"):
+                self.g.patch(nodeName=node)
+                self.g.on(node)
+        finally:
+            ending.set()
+            writer.join()
+        expect(not failures, f"after {self.g.records} records: {failures}")
+        self.g.records_are_on_disk()
+        return [f"{self.g.records - before} records in four moves"]
+
+    def _late(self, on_timeout, see):
+        """It writes more than is sent, and nothing slows it down."""
+        restless = Guest("restless", "node1", memory={"guest": "512Mi"},
+                         migration={"bandwidthMiBps": 40, "autoConverge": False, "completionTimeoutSecondsPerGiB": 15, "onTimeout": on_timeout})
+        try:
+            guest.load(restless.address, "dirty 200 100")
+            restless.record()
+            restless.patch(nodeName="node2")
+            m = restless.ended(restless.copying())
+            see(restless, m)
+            restless.record()
+            restless.records_are_on_disk()
+        finally:
+            restless.delete()
+        return [f"{at(m, 'status.phase')}: {at(m, 'status.message')} {at(m, 'status.transfer.message')}; paused {at(m, 'status.transfer.downtimeMs')} ms"]
+
+    def late_aborts(self):
+        def see(restless, m):
+            expect(at(m, "status.phase") == "Failed" and "within the time allowed" in at(m, "status.message", ""), f"{m['status']}")
+            restless.patch(nodeName="node1")
+            restless.on("node1")
+        return self._late("Abort", see)
+
+    def late_pauses(self):
+        def see(restless, m):
+            expect(at(m, "status.phase") == "Succeeded" and "onTimeout: Pause" in at(m, "status.transfer.message", ""), f"{m['status']}")
+            restless.on("node2")
+        return self._late("Pause", see)
 
     def halted(self):
         with slowly(self.g):

@@ -28,14 +28,6 @@ static void pause_ms(int64_t ms)
         nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
-enum target {
-        TARGET_RUNS,
-        TARGET_COMPLETE,  /* paused after it has received everything */
-        TARGET_RECEIVING, /* paused as every guest is that still receives */
-        TARGET_ABSENT,    /* or defined only */
-        TARGET_UNSEEN
-};
-
 /*
  * libvirt says "paused, migration" while a guest is being received, and "paused, user" once Finish
  * has taken it over with VIR_MIGRATE_PAUSED. The outcome of the job must agree: an incoming
@@ -63,6 +55,7 @@ struct arrival {
         virDomainPtr dom; /* NULL: not found yet */
         enum { STRANGER, SENT, RESUMED } origin;
         bool complete; /* seen to hold the whole guest, paused: that does not change by itself */
+        enum ho_word word; /* on the source's end */
 };
 
 static void forget(struct arrival *t)
@@ -85,12 +78,14 @@ static int find_target(struct move *m, struct arrival *t, struct err *e)
                 return virt_error(e, "target");
         autofree char *xml = virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, DOMXML_NS,
                                                   VIR_DOMAIN_AFFECT_LIVE);
+        t->origin = STRANGER;
         if (!xml) {
                 int rc = virt_error(e, "target's metadata");
-                return rc == -ENOTCONN ? rc : -ENOENT; /* not active, or not ours */
-        }
-        t->origin = STRANGER;
-        if (domain_meta_parse(xml, &meta) && meta.epoch == m->mig->status.epoch + 1) {
+                if (rc == -ENOTCONN)
+                        return rc;
+                if (virDomainIsActive(dom) != 1)
+                        return -ENOENT;
+        } else if (domain_meta_parse(xml, &meta) && meta.epoch == m->mig->status.epoch + 1) {
                 if (!strcmp(meta.migration, m->mig->meta.uid))
                         t->origin = meta.incoming ? SENT : RESUMED;
         }
@@ -99,23 +94,32 @@ static int find_target(struct move *m, struct arrival *t, struct err *e)
         return 0;
 }
 
-static enum target look(struct move *m, struct arrival *t, struct err *e)
+static enum ho_target look(struct move *m, struct arrival *t, struct err *e)
 {
         int state, reason, rc = t->dom ? 0 : find_target(m, t, e);
 
         if (!rc && virDomainGetState(t->dom, &state, &reason, 0) < 0)
                 rc = virt_error(e, "target");
         if (rc)
-                return rc == -ENOENT ? TARGET_ABSENT : TARGET_UNSEEN;
+                return rc == -ENOENT ? HO_TARGET_ABSENT : HO_TARGET_UNSEEN;
         if (t->origin == STRANGER)
-                return TARGET_ABSENT;
+                return HO_TARGET_OTHER;
         if (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED || t->origin == RESUMED)
-                return TARGET_RUNS;
+                return HO_TARGET_RUNS;
         if (state != VIR_DOMAIN_PAUSED)
-                return TARGET_ABSENT;
+                return HO_TARGET_ABSENT;
         if (reason != VIR_DOMAIN_PAUSED_USER)
-                return reason == VIR_DOMAIN_PAUSED_IOERROR ? TARGET_RUNS : TARGET_RECEIVING;
-        return job_agrees(t->dom) ? TARGET_COMPLETE : TARGET_RECEIVING;
+                return reason == VIR_DOMAIN_PAUSED_IOERROR ? HO_TARGET_RUNS : HO_TARGET_RECEIVING;
+        return job_agrees(t->dom) ? HO_TARGET_COMPLETE : HO_TARGET_RECEIVING;
+}
+
+enum ho_target handover_look(struct move *m, struct err *e)
+{
+        struct arrival t = {0};
+        enum ho_target seen = look(m, &t, e);
+
+        forget(&t);
+        return seen;
 }
 
 static void resumed(struct move *m)
@@ -157,64 +161,68 @@ static bool reopen(struct move *m, struct arrival *t, struct err *e)
         return virt_open_peer(m->peer_uri, PEER_OPEN_MS, &m->peer, e) == 0;
 }
 
-/* One attempt: true when there is a verdict. */
-static bool attempt(struct move *m, struct arrival *t, bool current, enum handed *verdict,
-                    struct err *e)
+/* What there is to know now; libvirt's call first: what is seen after it is the last that is seen.
+ */
+static struct handover_state state_of(struct move *m, struct arrival *t, struct err *e)
 {
-        enum target seen = TARGET_UNSEEN;
+        struct handover_state s = {HO_SOURCE_DEAD, HO_TARGET_UNSEEN, t->word, m->call_over};
 
         if (t->complete) /* one try without another look */
-                seen = TARGET_COMPLETE;
+                s.target = HO_TARGET_COMPLETE;
         else if (m->peer)
-                seen = look(m, t, e);
+                s.target = look(m, t, e);
         t->complete = false;
-        switch (seen) {
-        case TARGET_COMPLETE:
-                if (!current) {
-                        *verdict = HANDED_NOTHING;
-                        return true;
-                }
+        return s;
+}
+
+/* One attempt: true when there is a verdict. */
+/* NOLINTNEXTLINE(misc-no-recursion): once, when the word is known */
+static bool attempt(struct move *m, struct arrival *t, enum handed *verdict, struct err *e)
+{
+        const struct handover_state s = state_of(m, t, e);
+
+        *verdict = HANDED_UNKNOWN;
+        switch (handover_decide(&s, NULL)) {
+        case HO_RESUME:
                 if (virDomainResume(t->dom) < 0) {
                         virt_error(e, "resume");
                         return false;
                 }
                 *verdict = HANDED_OVER;
                 return true;
-        case TARGET_RUNS:
+        case HO_DONE:
                 *verdict = HANDED_OVER;
                 return true;
-        case TARGET_ABSENT:
+        case HO_LOST:
                 *verdict = HANDED_NOTHING;
                 return true;
-        case TARGET_RECEIVING:
-                /* Its libvirtd ends it, or completes it, when it notices what became of the source.
-                 */
-                *verdict = HANDED_NOTHING;
-                err_set(e, -EAGAIN, "the target has not received the whole guest");
+        case HO_ASK:
+                return !move_why_ended(m, &t->word, e) && attempt(m, t, verdict, e);
+        case HO_LOOK:
+                if (s.target == HO_TARGET_RECEIVING) {
+                        *verdict = HANDED_NOTHING;
+                        err_set(e, -EAGAIN, "the target has not received the whole guest");
+                } else {
+                        reopen(m, t, e);
+                }
                 return false;
-        case TARGET_UNSEEN:
-                break;
+        default: /* is about a source that lives */
+                return false;
         }
-        *verdict = HANDED_UNKNOWN;
-        reopen(m, t, e);
-        return false;
 }
 
 /* t may have been found already. */
-static enum handed resume_target(struct move *m, struct arrival *t, bool current, int64_t ms)
+static enum handed resume_target(struct move *m, struct arrival *t, int64_t ms)
 {
         struct mono end = mono_add_ms(mono_now(), ms);
         enum handed verdict = HANDED_UNKNOWN;
         struct err e = {0};
 
-        while (!attempt(m, t, current, &verdict, &e)) {
-                if (current && verdict != HANDED_NOTHING)
+        while (!attempt(m, t, &verdict, &e)) {
+                if (t->word == HO_MOVED && verdict != HANDED_NOTHING && e.code)
                         tell_switched(m, &e);
                 if (mono_ms_between(mono_now(), end) <= 0)
                         break;
-                if (verdict == HANDED_NOTHING && m->call_over)
-                        end = mono_now(); /* libvirt is through with it: one more look is the last
-                                           */
                 pause_ms(RESUME_PAUSE_MS);
         }
         if (verdict == HANDED_OVER)
@@ -222,10 +230,10 @@ static enum handed resume_target(struct move *m, struct arrival *t, bool current
         return verdict;
 }
 
-enum handed handover_resume(struct move *m, bool current, int64_t ms)
+enum handed handover_resume(struct move *m, int64_t ms)
 {
         struct arrival t = {0};
-        enum handed verdict = resume_target(m, &t, current, ms);
+        enum handed verdict = resume_target(m, &t, ms);
 
         forget(&t);
         return verdict;
@@ -266,7 +274,7 @@ static bool died(struct move *m, struct arrival *t)
         if (!t->complete) {
                 if (guest_process_dead(&m->process, COMPLETE_LOOK_MS))
                         return true;
-                t->complete = t->dom && look(m, t, &e) == TARGET_COMPLETE;
+                t->complete = t->dom && look(m, t, &e) == HO_TARGET_COMPLETE;
         }
         return guest_process_dead(&m->process, DEATH_POLL_MS);
 }
@@ -304,7 +312,8 @@ void *handover_run(void *move)
                 pthread_mutex_lock(&m->lock);
                 m->transfer.switched_us = wall_us();
                 pthread_mutex_unlock(&m->lock);
-                (void)resume_target(m, &t, true, RESUME_MS);
+                t.word = HO_MOVED;
+                (void)resume_target(m, &t, RESUME_MS);
         }
         forget(&t);
         return NULL;

@@ -278,14 +278,6 @@ static int copy(struct move *m, struct err *e)
 
 /* --- what has become of the guest, when the call did not end well or an earlier agent made it */
 
-enum source {
-        SOURCE_RUNS,   /* as before, or paused for a reason of its own */
-        SOURCE_COPIES, /* the job goes on */
-        SOURCE_WAITS,  /* paused in the switch-over, no job: libvirt itself does not know yet */
-        SOURCE_DEAD,   /* no process with its uuid on this node */
-        SOURCE_UNSEEN
-};
-
 static bool job_runs(virDomainPtr dom)
 {
         virDomainJobInfo info;
@@ -323,25 +315,25 @@ static bool source_dead(struct move *m, virConnectPtr c)
         return proc_socket_owner(m->a->config.libvirt_run) > 0 && proc_find_guest(m->uuid) == 0;
 }
 
-static enum source look_at_source(struct move *m)
+static enum ho_source look_at_source(struct move *m)
 {
         struct domain_facts f;
         struct err e;
 
         autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
         if (source_dead(m, c))
-                return SOURCE_DEAD;
+                return HO_SOURCE_DEAD;
         if (!c || domain_read(c, m->uuid, &f, &e) || !f.active || !is_source(m, &f))
-                return SOURCE_UNSEEN;
+                return HO_SOURCE_UNSEEN;
         autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, m->uuid);
         if (!dom)
-                return SOURCE_UNSEEN;
+                return HO_SOURCE_UNSEEN;
         if (job_runs(dom))
-                return SOURCE_COPIES;
+                return HO_SOURCE_COPIES;
         if (f.vir_state == VIR_DOMAIN_PAUSED && (f.vir_reason == VIR_DOMAIN_PAUSED_MIGRATION ||
                                                  f.vir_reason == VIR_DOMAIN_PAUSED_UNKNOWN))
-                return SOURCE_WAITS;
-        return SOURCE_RUNS;
+                return HO_SOURCE_WAITS;
+        return HO_SOURCE_RUNS;
 }
 
 /* The guest runs on here. */
@@ -379,7 +371,7 @@ static void clear_target(struct move *m)
                         continue;
                 if (!m->peer)
                         return; /* we never came that far */
-                int rc = look_at_source(m) == SOURCE_RUNS ? peer_clear(m, &e) : 0;
+                int rc = look_at_source(m) == HO_SOURCE_RUNS ? peer_clear(m, &e) : 0;
                 m->clear = rc && rc != -EEXIST;
                 if (m->clear) {
                         virConnectClose(m->peer);
@@ -398,20 +390,22 @@ static void clear_target(struct move *m)
  * did not come. libvirt must say that it ended the source because it had moved: in the domain's
  * log, by its reason, or by having removed the definition, which it does for no other reason.
  */
-static int copy_is_current(struct move *m, bool *current, struct err *e)
+int move_why_ended(struct move *m, enum ho_word *out, struct err *e)
 {
         struct domain_facts f;
 
-        *current = move_left(m);
-        if (*current)
+        if (move_left(m)) {
+                *out = HO_MOVED;
                 return 0;
+        }
         autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
         if (!c)
                 return e->code;
         int rc = domain_read(c, m->uuid, &f, e);
         if (rc && rc != -ENOENT)
                 return rc;
-        *current = rc || (!f.active && f.vir_reason == VIR_DOMAIN_SHUTOFF_MIGRATED);
+        bool moved = rc || (!f.active && f.vir_reason == VIR_DOMAIN_SHUTOFF_MIGRATED);
+        *out = moved ? HO_MOVED : HO_ENDED;
         return 0;
 }
 
@@ -421,11 +415,10 @@ static bool after_death(struct move *m, const struct err *why)
 {
         struct err e;
         char text[512];
-        bool current;
 
-        if ((!m->peer && peer_find(m, &e)) || copy_is_current(m, &current, &e))
+        if (!m->peer && peer_find(m, &e))
                 return false;
-        switch (handover_resume(m, current, LAST_RESUME_MS)) {
+        switch (handover_resume(m, LAST_RESUME_MS)) {
         case HANDED_OVER:
                 finish(m, TRANSFER_DONE, "");
                 return true;
@@ -441,32 +434,31 @@ static bool after_death(struct move *m, const struct err *why)
         return false;
 }
 
-/*
- * The source lives, paused in the switch-over, and libvirt has forgotten why: the target decides.
- * One that runs (only libvirt's own handover can have made it) ends the source; one that does not
- * is removed, and then, and only then, the source goes on. True when settled.
- */
+/* The source lives, paused in the switch-over, and libvirt has forgotten why: the target decides.
+ * True when settled. */
 static bool after_forgetting(struct move *m, const struct err *why)
 {
-        struct domain_facts f;
+        struct handover_state s = {.source = HO_SOURCE_FORGOT, .over = m->call_over};
         struct err e;
         autoconnect virConnectPtr c = virt_connect(m->a->virt, &e);
 
         if (!c || (!m->peer && peer_find(m, &e)))
                 return false;
-        int rc = domain_read(m->peer, m->uuid, &f, &e);
-        if (rc && rc != -ENOENT)
-                return false;
-        if (!rc && f.own == OWN_RUNNING) {
+        s.target = handover_look(m, &e);
+        switch (handover_decide(&s, NULL)) {
+        case HO_END_SOURCE:
                 if (domain_destroy(c, m->uuid, &e))
                         return false;
                 finish(m, TRANSFER_DONE, "the guest ran on the target already");
                 return true;
-        }
-        if ((!rc && domain_remove(m->peer, m->uuid, &e)) || domain_resume(c, m->uuid, &e))
+        case HO_GO_ON: /* in this order */
+                if (domain_remove(m->peer, m->uuid, &e) || domain_resume(c, m->uuid, &e))
+                        return false;
+                stays(m, why);
+                return true;
+        default:
                 return false;
-        stays(m, why);
-        return true;
+        }
 }
 
 static bool source_paused(struct move *m)
@@ -495,7 +487,7 @@ static void join(struct move *m)
         m->near = source_paused(m); /* an event that we were not there to hear */
         if (start_helpers(m, &h, &e))
                 return;
-        while (!m->resumed && look_at_source(m) == SOURCE_COPIES)
+        while (!m->resumed && look_at_source(m) == HO_SOURCE_COPIES)
                 nanosleep(&(struct timespec){.tv_nsec = SETTLE_STEP_MS * 1000000}, NULL);
         end_helpers(m, &h);
 }
@@ -504,24 +496,24 @@ static void join(struct move *m)
  */
 static bool settle_step(struct move *m, const struct err *why, int *waits)
 {
-        enum source s = look_at_source(m);
+        struct handover_state s = {
+                .source = look_at_source(m), .target = HO_TARGET_UNSEEN, .over = m->call_over};
 
-        *waits = s == SOURCE_WAITS ? *waits + 1 : 0;
-        switch (s) {
-        case SOURCE_RUNS:
+        *waits = s.source == HO_SOURCE_WAITS ? *waits + 1 : 0;
+        if (*waits > WAITS_MAX)
+                s.source = HO_SOURCE_FORGOT;
+        switch (handover_decide(&s, NULL)) {
+        case HO_STAYS:
                 stays(m, why);
                 return true;
-        case SOURCE_DEAD:
-                return after_death(m, why);
-        case SOURCE_COPIES:
+        case HO_JOIN:
                 join(m);
-                break;
-        case SOURCE_WAITS:
-                return *waits > WAITS_MAX && after_forgetting(m, why);
-        case SOURCE_UNSEEN:
-                break;
+                return false;
+        case HO_LOOK:
+                return s.source == HO_SOURCE_DEAD ? after_death(m, why) : after_forgetting(m, why);
+        default:
+                return false;
         }
-        return false;
 }
 
 static void settle(struct move *m, const struct err *why)

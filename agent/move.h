@@ -13,6 +13,7 @@
 #include "agent/stoplog.h"
 #include "agent/sync.h"
 #include "base/mono.h"
+#include "core/handover.h"
 #include "core/host.h"
 #include "core/migration.h"
 
@@ -62,6 +63,10 @@ void move_run(struct move *m);
  * has not run on after the copy was complete. False when that is not known. */
 bool move_left(const struct move *m);
 
+/* Likewise, and where the log does not say it, libvirt is asked, which may take as long as it takes
+ * to end the process. */
+must_check int move_why_ended(struct move *m, enum ho_word *out, struct err *e);
+
 /* Puts text into the transfer's message. Lock held. */
 void move_say(struct move *m, const char *fmt, ...) printf_like(2, 3);
 
@@ -97,11 +102,12 @@ enum handed {
         HANDED_UNKNOWN  /* the target cannot be asked */
 };
 /*
- * Resumes the target, whose source must be dead. Tries for as long as only locks or the connection
- * stand in the way, up to ms. With current false, what the target holds may be of the past: it is
- * not resumed, and only one that runs already counts as handed over.
+ * Resumes the target, whose source must be dead, when core/handover.h says so. Tries for as long as
+ * only locks, the connection or an answer of libvirt's stand in the way, up to ms.
  */
-enum handed handover_resume(struct move *m, bool current, int64_t ms);
+enum handed handover_resume(struct move *m, int64_t ms);
+/* What is on the target now. */
+enum ho_target handover_look(struct move *m, struct err *e);
 /* The thread: waits for the source's death, then handover_resume. */
 void *handover_run(void *move);
 /* Wakes the thread up. */

@@ -1,5 +1,7 @@
 #include "agent/domain.h"
 
+#include "agent/xml.h"
+
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdio.h>
@@ -152,6 +154,25 @@ int domain_read(virConnectPtr c, const char *uuid, struct domain_facts *out, str
         domain_judge(&f); /* again, now knowing what the metadata says */
         *out = f;
         return 0;
+}
+
+void domain_machine(virConnectPtr c, const char *uuid, char *out, size_t size)
+{
+        autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, uuid);
+        autofree char *xml = dom ? virDomainGetXMLDesc(dom, 0) : NULL;
+        const char *at = xml;
+        struct xml_tag tag;
+        bool os = false;
+
+        *out = '\0';
+        while (xml && xml_next(&at, &tag)) {
+                os |= xml_is(&tag, "os");
+                if (os && xml_is(&tag, "type")) {
+                        xml_get(&tag, "machine", out, size);
+                        break;
+                }
+        }
+        virResetLastError();
 }
 
 int domain_each(virConnectPtr c, void (*visit)(void *ctx, const char *uuid), void *ctx,

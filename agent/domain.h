@@ -16,11 +16,14 @@ struct domain_facts {
         enum own_domain own;     /* for the decision */
         enum domain_state state; /* for publication */
         int64_t cores, memory;   /* memory in bytes */
+        char machine[64];        /* domain_machine's; "" when not asked for */
 };
 
 /* Reads it anew. -ENOENT when libvirt does not know the uuid. */
 must_check int domain_read(virConnectPtr c, const char *uuid, struct domain_facts *out,
                            struct err *e);
+/* The machine type of an active domain as it runs, "" when libvirt does not say. */
+void domain_machine(virConnectPtr c, const char *uuid, char *out, size_t size);
 /* Why it is in its state, a sentence; "" while it runs. */
 const char *domain_reason(const struct domain_facts *f);
 /* Judges vir_state and vir_reason; own, state and active are set. */

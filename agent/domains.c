@@ -56,6 +56,20 @@ static void gone(struct agent *a, const char *uuid)
                 agent_domain_changed(a, x.facts.meta.ns, x.facts.meta.name);
 }
 
+/* It is the same for as long as the guest runs. */
+static void know_machine(struct agent *a, virConnectPtr c, struct domain_facts *f)
+{
+        struct table_entry x;
+
+        if (!f->ours || !f->active)
+                return;
+        if (table_get(a->table, f->uuid, &x) && x.known && x.facts.active &&
+            x.facts.meta.epoch == f->meta.epoch && *x.facts.machine)
+                memcpy(f->machine, x.facts.machine, sizeof(f->machine));
+        else
+                domain_machine(c, f->uuid, f->machine, sizeof(f->machine));
+}
+
 static void seen(struct agent *a, virConnectPtr c, struct domain_facts *f)
 {
         if (f->ours && f->own == OWN_RUNNING && f->meta.incoming) {
@@ -65,6 +79,7 @@ static void seen(struct agent *a, virConnectPtr c, struct domain_facts *f)
         }
         if (f->ours && f->own == OWN_ENDED && !f->meta.ended)
                 mark_ended(f, c);
+        know_machine(a, c, f);
         bool changed = table_put(a->table, f);
         if (changed)
                 publish_soon(a->publisher);

@@ -1,5 +1,6 @@
 #include "agent/facts.h"
 
+#include "agent/ports.h"
 #include "agent/xml.h"
 #include "base/file.h"
 #include "base/mono.h"
@@ -228,7 +229,8 @@ static int read_into(virConnectPtr c, const struct agent_config *cfg, struct hos
         h->resolve_ms = time_lookups(c, cfg->node);
         h->qemu_version = version_text(h->arena, qemu);
         h->libvirt_version = version_text(h->arena, lib);
-        if (!h->qemu_version || !h->libvirt_version ||
+        h->cannot_receive = ports_cannot_receive(cfg, h->arena);
+        if (!h->qemu_version || !h->libvirt_version || !h->cannot_receive ||
             facts_cpu_models(dom, h->arena, &h->cpu_models) ||
             facts_machine_types(caps, h->arena, &h->machine_types) ||
             facts_bridges(h->arena, &h->bridges))

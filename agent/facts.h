@@ -8,8 +8,8 @@
 #include "core/host.h"
 
 /*
- * A host of which capacity, cpu_models, bridges, machine_types, the versions, virt_type and
- * resolve_ms are filled; freed with its arena. May block.
+ * A host of which capacity, cpu_models, bridges, machine_types, the versions, virt_type,
+ * cannot_receive and resolve_ms are filled; freed with its arena. May block.
  */
 must_check int facts_read(virConnectPtr c, const struct agent_config *cfg, struct host **out,
                           struct err *e);

@@ -86,6 +86,7 @@ static int build_domain(const struct table_entry *x, struct arena *a, struct hos
                 .restarted_at = f->meta.restarted_at,
                 .cores = f->cores,
                 .memory = f->memory,
+                .machine = f->machine,
         };
         d->addresses.v = arena_array(a, x->naddresses, sizeof(char *));
         if (!d->addresses.v)
@@ -173,8 +174,11 @@ static const char *peer_uri(const struct agent_config *c, struct arena *a)
 
 int host_status_build(const struct host_sources *s, struct arena *a, struct host *out)
 {
-        struct host h = {
-                .qemu_version = "", .libvirt_version = "", .virt_type = "", .resolve_ms = -1};
+        struct host h = {.qemu_version = "",
+                         .libvirt_version = "",
+                         .virt_type = "",
+                         .cannot_receive = "",
+                         .resolve_ms = -1};
         const struct host *base = s->facts ? s->facts : s->kept;
 
         if (base)

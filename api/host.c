@@ -61,6 +61,7 @@ static void decode_domains(struct dec *d, const struct at *status, struct host *
                         .restarted_at = dec_str(d, &el, "restartedAt", ""),
                         .cores = dec_int(d, &el, "cores", 0),
                         .memory = dec_int(d, &el, "memory", 0),
+                        .machine = dec_str(d, &el, "machine", ""),
                 };
         }
 }
@@ -78,6 +79,7 @@ static void decode_status(struct dec *d, const struct at *root, struct host *h)
         h->virt_type = dec_str(d, &status, "virtType", "");
         h->migration_address = dec_str(d, &status, "migrationAddress", "");
         h->libvirt_uri = dec_str(d, &status, "libvirtURI", "");
+        h->cannot_receive = dec_str(d, &status, "cannotReceive", "");
         h->resolve_ms = dec_int(d, &status, "resolveMs", -1);
         decode_mounts(d, &status, h);
         decode_domains(d, &status, h);

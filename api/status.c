@@ -197,6 +197,7 @@ static void encode_domains(struct enc *e, const struct host *h)
                 enc_str(e, o, "restartedAt", d->restarted_at);
                 enc_int(e, o, "cores", d->cores);
                 enc_int(e, o, "memory", d->memory);
+                enc_str(e, o, "machine", d->machine);
         }
 }
 
@@ -213,6 +214,7 @@ struct json *host_status_encode(const struct host *h)
         enc_str(&e, e.root, "virtType", h->virt_type);
         enc_str(&e, e.root, "migrationAddress", h->migration_address);
         enc_str(&e, e.root, "libvirtURI", h->libvirt_uri);
+        enc_str(&e, e.root, "cannotReceive", h->cannot_receive);
         enc_int(&e, e.root, "resolveMs", h->resolve_ms);
         encode_mounts(&e, h);
         encode_domains(&e, h);

@@ -46,6 +46,7 @@ struct host_domain {
         const char *restarted_at; /* the spec.restartedAt that was carried out */
         /* what it runs with: capacity counts this */
         int64_t cores, memory;
+        const char *machine; /* "pc-q35-7.2"; "" when not known */
 };
 
 struct host {
@@ -69,7 +70,8 @@ struct host {
         const char *virt_type;                      /* "kvm" or "qemu" */
         const char *migration_address;              /* IP for the memory stream */
         const char *libvirt_uri;                    /* how peers reach it: qemu+tls://NAME/system */
-        int64_t resolve_ms; /* slowest look-up of a peer's or its own name; -1 unknown */
+        const char *cannot_receive; /* why no guest can arrive by migration, a sentence; "" */
+        int64_t resolve_ms;         /* slowest look-up of a peer's or its own name; -1 unknown */
         struct host_mount *mounts;
         size_t nmounts;
         struct host_domain *domains;

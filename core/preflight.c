@@ -196,6 +196,24 @@ static bool placement(struct check *c)
         return placement_check(c->vm, c->target->node, true, c->message) == PLACE_OK;
 }
 
+/* What the source says that it runs as; where either is not told, libvirt finds out. */
+static bool machine(struct check *c)
+{
+        const struct host_domain *d = host_domain_of(c->source->host, c->vm->meta.uid);
+        const struct strs *known = &c->target->host->machine_types;
+
+        if (!d || !*d->machine || !known->n || strs_has(known, d->machine))
+                return true;
+        return refuse(c, "%s: its QEMU knows no machine type %s", c->target->name, d->machine);
+}
+
+static bool port(struct check *c)
+{
+        const char *why = c->target->host->cannot_receive;
+
+        return !*why || refuse(c, "%s: %s", c->target->name, why);
+}
+
 static const struct {
         enum preflight_rule rule;
         bool (*passes)(struct check *c);
@@ -217,6 +235,8 @@ static const struct {
         {PREFLIGHT_NAMES_SLOW, names, false},
         {PREFLIGHT_FAST_UNPROVEN, fast_proven, false},
         {PREFLIGHT_PLACEMENT, placement, false},
+        {PREFLIGHT_MACHINE, machine, false},
+        {PREFLIGHT_NO_PORT, port, true},
 };
 _Static_assert(PLACEMENT_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "one buffer for both");
 _Static_assert(CAPACITY_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for these");

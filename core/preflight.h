@@ -28,6 +28,8 @@ enum preflight_rule {
         PREFLIGHT_NAMES_SLOW,
         PREFLIGHT_FAST_UNPROVEN, /* handover Fast without proven lock arbitration */
         PREFLIGHT_PLACEMENT,     /* the VM's placement does not allow the node */
+        PREFLIGHT_MACHINE,       /* the target's QEMU does not know the guest's machine type */
+        PREFLIGHT_NO_PORT,       /* nothing listens there, or no port is free to receive by */
         PREFLIGHT_RULES
 };
 

@@ -42,6 +42,7 @@ static void make(int i)
         h->virt_type = "kvm";
         h->migration_address = "10.0.0.1";
         h->libvirt_uri = "qemu+tls://x/system";
+        h->cannot_receive = "";
         h->bridges = (struct strs){s.bridges, 1};
         h->cpu_models = (struct strs){s.models, 1};
         h->mounts = &s.mounts[i];
@@ -119,6 +120,43 @@ static void hosts_must_speak(void **state)
         refuses(PREFLIGHT_NAMES_SLOW, false, "here: looking up a node's name takes 50 ms");
         s.hosts[1].resolve_ms = 4000;
         refuses(PREFLIGHT_NAMES_SLOW, false, "there: looking up a node's name takes 4000 ms");
+}
+
+static void who_cannot_receive_is_no_target(void **state)
+{
+        (void)state;
+        s.hosts[1].cannot_receive = "nothing listens on port 16514";
+        refuses(PREFLIGHT_NO_PORT, true, "there: nothing listens on port 16514");
+        s.hosts[0].cannot_receive = "all ports are taken"; /* it only sends */
+        refuses(PREFLIGHT_OK, false, "");
+}
+
+static void the_machine_type_must_be_known(void **state)
+{
+        static const char *types[] = {"pc-q35-7.2", "pc-q35-8.1", "q35"};
+        struct host_domain d = {.uid = "u1", .machine = "pc-q35-8.2"};
+
+        (void)state;
+        s.hosts[0].domains = &d;
+        s.hosts[0].ndomains = 1;
+        refuses(PREFLIGHT_OK, false, ""); /* the target does not tell: libvirt will */
+        for (size_t n = 0; n <= 3; n++) {
+                d.machine = n < 2 ? "pc-q35-8.2" : n == 2 ? "pc-q35-8.1" : "";
+                s.hosts[0].domains = &d;
+                s.hosts[0].ndomains = 1;
+                s.hosts[1].machine_types = (struct strs){types, 3};
+                if (n < 2)
+                        refuses(PREFLIGHT_MACHINE, false,
+                                "there: its QEMU knows no machine type "
+                                "pc-q35-8.2");
+                else
+                        refuses(PREFLIGHT_OK, false, "");
+        }
+        d = (struct host_domain){.uid = "former", .machine = "pc-q35-9.0"}; /* another guest's */
+        s.hosts[0].domains = &d;
+        s.hosts[0].ndomains = 1;
+        s.hosts[1].machine_types = (struct strs){types, 3};
+        refuses(PREFLIGHT_OK, false, "");
 }
 
 static void the_machine_must_fit(void **state)
@@ -240,9 +278,14 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, setup)
         const struct CMUnitTest tests[] = {
-                T(a_good_pair_passes),          T(hosts_must_speak),
-                T(the_machine_must_fit),        T(storage_must_be_the_same),
-                T(the_placement_must_allow_it), T(all_candidates),
+                T(a_good_pair_passes),
+                T(hosts_must_speak),
+                T(the_machine_must_fit),
+                T(the_machine_type_must_be_known),
+                T(who_cannot_receive_is_no_target),
+                T(storage_must_be_the_same),
+                T(the_placement_must_allow_it),
+                T(all_candidates),
                 T(who_fits_is_told_first),
         };
 

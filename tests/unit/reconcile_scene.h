@@ -68,6 +68,7 @@ static inline void make_host(int i)
         h->virt_type = "qemu";
         h->migration_address = "10.0.0.1";
         h->libvirt_uri = "qemu+tls://x/system";
+        h->cannot_receive = "";
         h->mounts = &w.mounts[i];
         h->nmounts = 1;
         h->conditions = (struct conditions){&w.ready[i], 1};
@@ -289,7 +290,8 @@ static inline void domain(int i, int64_t epoch, enum domain_state state)
                                             .migration = i && w.nmigs ? last()->meta.uid : "",
                                             .state = state,
                                             .reason = "",
-                                            .restarted_at = ""};
+                                            .restarted_at = "",
+                                            .machine = ""};
         w.hosts[i].domains = &w.domains[i];
         w.hosts[i].ndomains = epoch ? 1 : 0;
 }

@@ -42,13 +42,14 @@ extern const struct kube_resource KUBE_PODS, KUBE_NODES, KUBE_EVENTS, KUBE_LEASE
 /*
  * Each call returns 0 or a negative errno mapped from the answer with e->http set: 404 -ENOENT when
  * it says that this very object does not exist and -ENXIO when anything else is missing (its kind,
- * its namespace, or all of it on a server that has only half started), 409 -EEXIST for a create (AlreadyExists) and -EAGAIN (conflict: read again) for all else, 403
- * -EACCES, 401 -EPERM, 422/400 -EINVAL, 410 -ESTALE, 413 -E2BIG, 429 and 5xx -EBUSY after bounded
- * retries that honour Retry-After (a create that got a 5xx without Retry-After may have been done
- * and is not retried), -ETIMEDOUT past the deadline (kube_config.request_ms), -ECONNREFUSED etc.
- * when out of reach, -EKEYREJECTED where TLS fails, -EBADMSG for an answer that is not JSON. The
- * Status message of the API server is in e->msg. *out (may be NULL) is owned by the caller. ns is
- * ignored for cluster-scoped resources. subresource may be NULL ("status", "eviction").
+ * its namespace, or all of it on a server that has only half started), 409 -EEXIST for a create
+ * (AlreadyExists) and -EAGAIN (conflict: read again) for all else, 403 -EACCES, 401 -EPERM, 422/400
+ * -EINVAL, 410 -ESTALE, 413 -E2BIG, 429 and 5xx -EBUSY after bounded retries that honour
+ * Retry-After (a create that got a 5xx without Retry-After may have been done and is not retried),
+ * -ETIMEDOUT past the deadline (kube_config.request_ms), -ECONNREFUSED etc. when out of reach,
+ * -EKEYREJECTED where TLS fails, -EBADMSG for an answer that is not JSON. The Status message of the
+ * API server is in e->msg. *out (may be NULL) is owned by the caller. ns is ignored for
+ * cluster-scoped resources. subresource may be NULL ("status", "eviction").
  */
 must_check int kube_get(struct kube_client *c, const struct kube_resource *r, const char *ns,
                         const char *name, struct json **out, struct err *e);

@@ -175,8 +175,7 @@ static struct handover_state state_of(struct move *m, struct arrival *t, struct 
         return s;
 }
 
-/* One attempt: true when there is a verdict. */
-/* NOLINTNEXTLINE(misc-no-recursion): once, when the word is known */
+/* One attempt: true when there is a verdict. It calls itself once, when the word is known. */
 static bool attempt(struct move *m, struct arrival *t, enum handed *verdict, struct err *e)
 {
         const struct handover_state s = state_of(m, t, e);

@@ -1,10 +1,12 @@
 #include "agent/offers.h"
 
 #include "agent/child.h"
+#include "agent/names.h"
 #include "agent/tool.h"
 #include "base/log.h"
 #include "base/mono.h"
 #include "core/migration.h"
+#include "core/preflight.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +17,7 @@
 #include <unistd.h>
 
 #define UID_SIZE   40
-#define TEXT_SIZE  (OFFERS_MAX * UID_SIZE)
+#define TEXT_SIZE  (OFFERS_MAX * OFFER_SIZE)
 #define AGAIN_MS   1000 /* for pools that are not healthy now */
 #define LOOK_MS    20
 #define GRACE_MS   1000 /* for the child, beyond what it waits itself */
@@ -23,47 +25,83 @@
 
 /* --- the target */
 
-/* The uids of the moves that may still begin to copy, "" for none. */
-static bool add_uid(void *ctx, const void *object)
+void offer_print(char out[OFFER_SIZE], const char *uid, int64_t lookup_ms)
+{
+        if (lookup_ms < PREFLIGHT_RESOLVE_MS)
+                snprintf(out, OFFER_SIZE, "%.*s", UID_SIZE, uid);
+        else
+                snprintf(out, OFFER_SIZE, "%.*s!%lld", UID_SIZE, uid, (long long)lookup_ms);
+}
+
+/* The moves that may still begin to copy. */
+struct moves_here {
+        struct {
+                char uid[UID_SIZE], source[254];
+        } v[OFFERS_MAX];
+        size_t n;
+        bool more;
+};
+
+/* Under the store's lock: nothing but copies. */
+static bool add_move(void *ctx, const void *object)
 {
         const struct migration *m = object;
-        char *text = ctx;
-        size_t len = strlen(text);
+        struct moves_here *here = ctx;
 
         if (mig_finished(m->status.phase) || !*m->meta.uid || strlen(m->meta.uid) >= UID_SIZE ||
-            strchr(m->meta.uid, ','))
+            strpbrk(m->meta.uid, ",!"))
                 return true;
-        if (len + UID_SIZE > TEXT_SIZE) {
-                log_msg(LOG_WARN, "more moves toward this node than can be told the pools", NULL);
+        here->more = here->n == OFFERS_MAX;
+        if (here->more)
                 return false;
-        }
-        snprintf(text + len, TEXT_SIZE - len, "%s%s", len ? "," : "", m->meta.uid);
+        snprintf(here->v[here->n].uid, sizeof(here->v[0].uid), "%s", m->meta.uid);
+        snprintf(here->v[here->n].source, sizeof(here->v[0].source), "%.253s", m->status.source);
+        here->n++;
         return true;
 }
 
-static int offer(struct agent *a, const char *path, const char *uids, struct err *e)
+/* "" for none. */
+static void print_offers(struct agent *a, char text[TEXT_SIZE])
 {
-        const char *const argv[] = {AGENT_SELF, "tool", "offer", path, a->config.node, uids, NULL};
+        struct moves_here here = {0};
+        char offer[OFFER_SIZE];
+        size_t len = 0;
+
+        kube_store_each(a->arriving, add_move, &here);
+        if (here.more)
+                log_msg(LOG_WARN, "more moves toward this node than can be told the pools", NULL);
+        for (size_t i = 0; i < here.n; i++) {
+                const char *source = here.v[i].source;
+
+                offer_print(offer, here.v[i].uid, *source ? names_lookup_ms(source) : 0);
+                len += (size_t)snprintf(text + len, TEXT_SIZE - len, "%s%s", i ? "," : "", offer);
+        }
+}
+
+static int offer(struct agent *a, const char *path, const char *offers, struct err *e)
+{
+        const char *const argv[] = {AGENT_SELF,     "tool", "offer", path,
+                                    a->config.node, offers, NULL};
 
         return child_run(argv, a->config.probe_deadline_ms, NULL, e);
 }
 
 int64_t offers_work(struct agent *a, const char *rest)
 {
-        char uids[TEXT_SIZE] = "", why[320];
+        char offers[TEXT_SIZE] = "", why[320];
         int64_t next = WORK_DONE;
         struct err e;
 
         (void)rest;
-        kube_store_each(a->arriving, add_uid, uids);
+        print_offers(a, offers);
         for (size_t i = 0; i < a->config.npools; i++) {
                 const struct agent_pool *pool = &a->config.pools[i];
 
                 if (!mounts_usable(a->mounts, pool->name, why)) {
-                        next = *uids ? AGAIN_MS : next;
+                        next = *offers ? AGAIN_MS : next;
                         continue;
                 }
-                if (offer(a, pool->path, uids, &e)) {
+                if (offer(a, pool->path, offers, &e)) {
                         log_err(&e, "cannot leave a word for a move's source", "pool", pool->name,
                                 NULL);
                         next = AGAIN_MS;
@@ -106,17 +144,19 @@ int offer_tool_write(char **argv)
         return 0;
 }
 
-static bool holds(const char *text, const char *uid)
+/* What follows the uid in the text; NULL when it is not there. */
+static const char *after_uid(const char *text, const char *uid)
 {
         size_t len = strlen(uid);
 
         for (const char *p = text; len && (p = strstr(p, uid)); p += len)
-                if ((p == text || p[-1] == ',') && (!p[len] || p[len] == ','))
-                        return true;
-        return false;
+                if ((p == text || p[-1] == ',') && (!p[len] || strchr(",!", p[len])))
+                        return p + len;
+        return NULL;
 }
 
-static bool look(const char *pool, const char *node, const char *uid)
+/* True when there is an offer; *slow_ms is 0, or what keeps the source from taking it. */
+static bool look(const char *pool, const char *node, const char *uid, long *slow_ms)
 {
         char text[TEXT_SIZE + 1];
         int fd = open_file(pool, node, O_RDONLY);
@@ -126,14 +166,17 @@ static bool look(const char *pool, const char *node, const char *uid)
         ssize_t n = read(fd, text, TEXT_SIZE);
         close(fd);
         text[n > 0 ? n : 0] = '\0';
-        return holds(text, uid);
+        const char *rest = after_uid(text, uid);
+        *slow_ms = rest && *rest == '!' ? strtol(rest + 1, NULL, 10) : 0;
+        return rest;
 }
 
 int offer_tool_seen(char **argv)
 {
         struct mono end = mono_add_ms(mono_now(), strtoll(argv[3], NULL, 10));
+        long slow_ms = 0;
 
-        while (!look(argv[0], argv[1], argv[2])) {
+        while (!look(argv[0], argv[1], argv[2], &slow_ms)) {
                 if (mono_ms_between(mono_now(), end) <= 0) {
                         printf("what %s has left at %s for this move does not show here: no proof "
                                "that "
@@ -143,5 +186,8 @@ int offer_tool_seen(char **argv)
                 }
                 nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
         }
-        return 0;
+        if (!slow_ms)
+                return 0;
+        printf("looking up the name of this node takes %ld ms on %s\n", slow_ms, argv[1]);
+        return 1;
 }

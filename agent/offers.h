@@ -12,6 +12,13 @@
 
 #define OFFERS_MAX 32 /* moves toward one node at a time; permits keep them far below that */
 
+/*
+ * What stands there for a migration: its uid, or, where the target takes so many milliseconds to
+ * look up the source's name that it would be felt, "UID!MS": then the source must not begin.
+ */
+#define OFFER_SIZE 64
+void offer_print(char out[OFFER_SIZE], const char *uid, int64_t lookup_ms);
+
 /* The work "offers": writes what a->arriving holds into the pools that are healthy. */
 int64_t offers_work(struct agent *a, const char *rest);
 
@@ -22,7 +29,7 @@ int64_t offers_work(struct agent *a, const char *rest);
 must_check int offer_seen(const char *pool, const char *node, const char *uid, int64_t ms,
                           struct err *e);
 
-/* The verbs of `drover-agent tool`: offer POOL NODE UID,... and seen POOL NODE UID MS. */
+/* The verbs of `drover-agent tool`: offer POOL NODE OFFER,... and seen POOL NODE UID MS. */
 int offer_tool_write(char **argv);
 int offer_tool_seen(char **argv);
 

@@ -4,9 +4,11 @@
 #include "agent/domain.h"
 #include "agent/locks.h"
 #include "agent/move.h"
+#include "agent/names.h"
 #include "agent/offers.h"
 #include "api/codec.h"
 #include "base/log.h"
+#include "core/preflight.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -167,6 +169,17 @@ int peer_clear(struct move *m, struct err *e)
         return domain_remove(m->peer, m->uuid, e);
 }
 
+/* The target's agent has looked up ours, or leaves no word for us (agent/offers.h). */
+static int check_name(const struct move *m, struct err *e)
+{
+        int64_t ms = names_lookup_ms(m->mig->status.target);
+
+        if (ms < PREFLIGHT_RESOLVE_MS)
+                return 0;
+        return err_set(e, -EAGAIN, "looking up the name of %s takes %lld ms here",
+                       m->mig->status.target, (long long)ms);
+}
+
 int peer_prepare(struct move *m, struct err *e)
 {
         const char *pools[AGENT_POOLS_MAX];
@@ -179,6 +192,8 @@ int peer_prepare(struct move *m, struct err *e)
         rc = take_addresses(m, h, e);
         if (!rc)
                 rc = check_published(m, h, e);
+        if (!rc)
+                rc = check_name(m, e);
         for (size_t i = 0; i < n && !rc; i++)
                 rc = prove_shared(m, h, pools[i], e);
         if (!rc) {

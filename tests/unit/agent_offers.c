@@ -105,6 +105,24 @@ static void a_copy_of_the_directory_proves_nothing(void **state)
         assert_false(seen(copy, "n2", M2));
 }
 
+static void who_cannot_look_up_the_source_says_so(void **state)
+{
+        char slow[OFFER_SIZE], quick[OFFER_SIZE], both[2 * OFFER_SIZE];
+
+        (void)state;
+        offer_print(quick, M1, 49);
+        assert_string_equal(quick, M1);
+        offer_print(slow, M2, 50);
+        assert_string_equal(slow, M2 "!50");
+        snprintf(both, sizeof(both), "%s,%s", slow, quick);
+        assert_int_equal(offer(ours, both), 0);
+        assert_true(seen(ours, "n2", M1));
+        assert_false(seen(ours, "n2", M2));
+        assert_false(seen(ours, "n2", "50"));
+        assert_int_equal(offer(ours, M2), 0); /* it does now */
+        assert_true(seen(ours, "n2", M2));
+}
+
 static void *offer_later(void *ctx)
 {
         (void)ctx;
@@ -130,6 +148,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(only_what_is_offered_now),
                 cmocka_unit_test(a_copy_of_the_directory_proves_nothing),
+                cmocka_unit_test(who_cannot_look_up_the_source_says_so),
                 cmocka_unit_test(it_is_waited_for),
         };
 

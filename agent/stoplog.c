@@ -9,6 +9,7 @@
 
 #define TAIL_MAX ((size_t)64 << 10) /* QEMU may write there too, after libvirtd */
 #define STAMP    "dddd-dd-dd dd:dd:dd.ddd+dddd: "
+#define CONSOLE  ".console" /* see domxml_console_path: the consoles lie beside the logs */
 #define STOPPED  "shutting down, reason="
 #define MOVED    STOPPED "migrated"
 
@@ -16,7 +17,10 @@ int stoplog_open(const char *dir, const char *name, struct stoplog *out, struct 
 {
         char path[512];
         struct stat s;
+        size_t len = strlen(name), end = strlen(CONSOLE);
 
+        if (len >= end && !strcmp(name + len - end, CONSOLE))
+                return err_set(e, -EINVAL, "%s.log may be what another guest writes", name);
         if ((size_t)snprintf(path, sizeof(path), "%s/%s.log", dir, name) >= sizeof(path))
                 return err_set(e, -ENAMETOOLONG, "log of domain %s", name);
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

@@ -108,6 +108,8 @@ static void a_log_that_is_rotated_or_missing(void **state)
         assert_int_equal(unlink(old), 0);
         assert_int_equal(stoplog_open(dir, "other", &none, &e), -ENOENT);
         assert_false(stoplog_migrated(&none));
+        assert_int_equal(stoplog_open(dir, "web.console", &none, &e),
+                         -EINVAL); /* a guest's own words */
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)

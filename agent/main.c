@@ -115,6 +115,7 @@ static void mounts_changed(void *ctx)
         if (!a->started)
                 return;
         publish_soon(a->publisher);
+        agent_poke(a, 0, "offers");          /* the file is there before the first move */
         kube_store_each(a->vms, poke_vm, a); /* some may have waited for their pool */
 }
 
@@ -181,6 +182,7 @@ static int start(struct run *r, struct err *e)
         if (!rc) {
                 a->started = true;
                 agent_poke(a, 0, "node");
+                agent_poke(a, 0, "offers");
                 http_server_ready(r->health, true);
         }
         return rc;

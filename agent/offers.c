@@ -133,11 +133,12 @@ static int open_file(const char *pool, const char *node, int flags)
 
 int offer_tool_write(char **argv)
 {
-        size_t len = strlen(argv[2]);
+        char text[TEXT_SIZE] = "";
         int fd = open_file(argv[0], argv[1], O_WRONLY | O_CREAT);
 
-        if (fd < 0 || ftruncate(fd, 0) || pwrite(fd, argv[2], len, 0) != (ssize_t)len ||
-            fsync(fd) || close(fd)) {
+        snprintf(text, sizeof(text), "%s", argv[2]);
+        if (fd < 0 || pwrite(fd, text, sizeof(text), 0) != (ssize_t)sizeof(text) || fsync(fd) ||
+            close(fd)) {
                 printf("cannot write %s/.drover/moves-%s: %s\n", argv[0], argv[1], strerror(errno));
                 return 1;
         }

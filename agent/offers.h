@@ -2,8 +2,9 @@
  * Proof that two nodes see the same directory, fresh for each move: the target's agent leaves the
  * uid of the migration in a file of its own in each pool, and the source's must find it there. The
  * uid is younger than any copy of the directory (synced, restored) can be; what has lain there for
- * long, such as the pool's identity, such a copy has too. The file stays and is written in place,
- * so that its opening makes an NFS client look anew.
+ * long, such as the pool's identity, such a copy has too. The file stays, is written in place and
+ * always has the same size, so that its opening makes a client look anew: neither a cached absence
+ * nor a cached size stands in between.
  */
 #ifndef DROVER_AGENT_OFFERS_H
 #define DROVER_AGENT_OFFERS_H

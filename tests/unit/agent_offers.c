@@ -91,6 +91,20 @@ static void only_what_is_offered_now(void **state)
         assert_false(seen(ours, "n2", M3));
 }
 
+/* A client that goes by the size it has seen last must not miss what has come since. */
+static void the_file_has_one_size(void **state)
+{
+        struct stat before, after;
+
+        (void)state;
+        assert_int_equal(offer(ours, ""), 0);
+        assert_int_equal(stat(file_in(ours), &before), 0);
+        assert_int_equal(offer(ours, M1 "," M2), 0);
+        assert_int_equal(stat(file_in(ours), &after), 0);
+        assert_true(before.st_size > 0 && before.st_size == after.st_size);
+        assert_int_equal(before.st_ino, after.st_ino);
+}
+
 /* Synced or restored: it holds all that was there, and nothing that came since. */
 static void a_copy_of_the_directory_proves_nothing(void **state)
 {
@@ -147,6 +161,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(only_what_is_offered_now),
+                cmocka_unit_test(the_file_has_one_size),
                 cmocka_unit_test(a_copy_of_the_directory_proves_nothing),
                 cmocka_unit_test(who_cannot_look_up_the_source_says_so),
                 cmocka_unit_test(it_is_waited_for),

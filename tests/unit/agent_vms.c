@@ -387,13 +387,15 @@ static void set_no_proof(const char *body)
         pthread_mutex_unlock(&lock);
 }
 
+#define NOT_FOUND(details)                                                                         \
+        "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"details\":{" details "},\"code\":404}"
+
 static void but_only_when_it_is_the_vm_that_is_missing(void **state)
 {
         static const char *const BODIES[] = {
                 "404 page not found\n",
-                "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"details\":{},\"code\":404}",
-                "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"details\":{\"name\":\"ns\","
-                "\"kind\":\"namespaces\"},\"code\":404}",
+                NOT_FOUND(""),
+                NOT_FOUND("\"name\":\"ns\",\"kind\":\"namespaces\""),
         };
 
         (void)state;

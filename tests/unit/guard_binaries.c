@@ -4,11 +4,9 @@
  * root, who may lock memory: all of it is locked.
  */
 #include "tests/fake/apiserver.h"
-#include "tests/unit/http_client.h"
+#include "tests/unit/program.h"
 
-#include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 /* Of these flavours mlock does nothing, and the memory is terabytes. */
 #ifdef __clang__
@@ -20,7 +18,6 @@
 #define PATIENCE_MS 60000
 
 static char dir[] = "/tmp/guard_binaries.XXXXXX";
-static char bin[PATH_MAX]; /* of the flavour that the test is of */
 static struct identity_of serving;
 static struct fake *server;
 
@@ -61,16 +58,11 @@ static void write_text(const char *path, const char *text, unsigned mode)
 static int group_setup(void **state)
 {
         char text[1024];
-        ssize_t n = readlink("/proc/self/exe", bin, sizeof(bin) - 1);
 
         (void)state;
         signal(SIGPIPE, SIG_IGN);
-        if (n < 0 || !mkdtemp(dir) || chmod(dir, 0755) < 0)
+        if (!mkdtemp(dir) || chmod(dir, 0755) < 0)
                 return -1;
-        bin[n] = '\0';
-        for (int i = 0; i < 2; i++)
-                *strrchr(bin, '/') = '\0';
-        strcat(bin, "/bin");
         server = fake_start(script, NULL);
         if (!server)
                 return -1;
@@ -101,72 +93,30 @@ static int group_teardown(void **state)
 
 /* --- a program under observation */
 
-struct child {
-        pid_t pid;
-        FILE *log;
-};
-
-static void prepare(bool as_nobody)
+static void prepare(void)
 {
         struct rlimit core = {0, 0};
 
         getrlimit(RLIMIT_CORE, &core);
         core.rlim_cur = core.rlim_max;
         setrlimit(RLIMIT_CORE, &core);
-        if (as_nobody && geteuid() == 0 && (setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
-                _exit(120);
         setenv("ASAN_OPTIONS", "detect_leaks=0",
                1); /* it would attach to the process as a debugger */
 }
 
-/* Returns once the program has been executed. */
-static struct child run(bool as_nobody, char *const argv[])
+static void prepare_nobody(void)
 {
-        char path[PATH_MAX + 64];
-        int out[2], alive[2];
-
-        snprintf(path, sizeof(path), "%s/%s", bin, argv[0]);
-        int fd = open(path, O_RDONLY | O_CLOEXEC); /* a folder on the way may be root's alone */
-        assert_true(fd >= 0);
-        assert_int_equal(pipe2(out, 0) | pipe2(alive, O_CLOEXEC), 0);
-        pid_t pid = fork();
-        if (pid == 0) {
-                dup2(out[1], STDERR_FILENO);
-                dup2(out[1], STDOUT_FILENO);
-                close(out[0]);
-                prepare(as_nobody);
-                execveat(fd, "", argv, environ, AT_EMPTY_PATH);
-                _exit(121);
-        }
-        close(fd);
-        close(out[1]);
-        close(alive[1]);
-        char byte;
-        assert_int_equal(read(alive[0], &byte, 1), 0);
-        close(alive[0]);
-        return (struct child){pid, fdopen(out[0], "r")};
+        prepare();
+        if (geteuid() == 0 && (setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
+                _exit(120);
 }
 
-static void end(struct child *c)
+static struct program run(bool as_nobody, char *const argv[])
 {
-        kill(c->pid, SIGKILL);
-        waitpid(c->pid, NULL, 0);
-        fclose(c->log);
+        return program_run(argv, as_nobody ? prepare_nobody : prepare);
 }
 
-static void await_word(struct child *c, const char *word)
-{
-        char line[4096], last[4096] = "";
-
-        while (fgets(line, sizeof(line), c->log)) {
-                if (strstr(line, word))
-                        return;
-                memcpy(last, line, sizeof(last));
-        }
-        fail_msg("it ended without \"%s\": %s", word, last);
-}
-
-static bool owned_by_root(const struct child *c)
+static bool owned_by_root(const struct program *c)
 {
         char path[64];
         struct stat st;
@@ -176,39 +126,23 @@ static bool owned_by_root(const struct child *c)
         return st.st_uid == 0;
 }
 
-/* The number behind a word in a file of /proc/PID, -1: none. */
-static long number_in(const struct child *c, const char *file, const char *word)
-{
-        char path[64], line[512];
-        long n = -1;
-
-        snprintf(path, sizeof(path), "/proc/%d/%s", c->pid, file);
-        FILE *f = fopen(path, "re");
-        assert_non_null(f);
-        while (n < 0 && fgets(line, sizeof(line), f))
-                if (strncmp(line, word, strlen(word)) == 0)
-                        n = strtol(line + strlen(word), NULL, 10);
-        fclose(f);
-        return n;
-}
-
 static bool root(void)
 {
         return geteuid() == 0;
 }
 
-static void is_guarded(const struct child *c, bool as_nobody)
+static void is_guarded(const struct program *c, bool as_nobody)
 {
         assert_true(owned_by_root(c));
-        assert_int_equal(number_in(c, "limits", "Max core file size"), 0);
+        assert_int_equal(program_number(c, "limits", "Max core file size"), 0);
         if (!as_nobody && !SANITIZED)
-                assert_true(number_in(c, "status", "VmLck:") > 1000);
+                assert_true(program_number(c, "status", "VmLck:") > 1000);
 }
 
 /* --- what is left of a key's file */
 
 /* How often the text stands in the memory of the process that may be written to. */
-static size_t copies(const struct child *c, const char *text)
+static size_t copies(const struct program *c, const char *text)
 {
         static char window[1 << 20];
         char path[64], line[512];
@@ -242,7 +176,7 @@ static size_t copies(const struct child *c, const char *text)
 
 /* A line of the key's PEM, and what of the kubeconfig can be found to show that the search works.
  */
-static void nothing_is_left_of_the_file(const struct child *c)
+static void nothing_is_left_of_the_file(const struct program *c)
 {
         autobuf struct buf pem = buf_new(1 << 16);
         char line[65] = "";
@@ -260,12 +194,12 @@ static void nothing_is_left_of_the_file(const struct child *c)
 static void a_common_program_is_not_guarded(void **state)
 {
         char *const argv[] = {"drover-handle", NULL};
-        struct child c = run(true, argv);
+        struct program c = run(true, argv);
 
         (void)state;
         assert_false(owned_by_root(&c));
-        assert_int_equal(number_in(&c, "status", "VmLck:"), 0);
-        end(&c);
+        assert_int_equal(program_number(&c, "status", "VmLck:"), 0);
+        program_kill(&c);
 }
 
 static void a_server_is_guarded(const char *name, const char *last, bool as_nobody)
@@ -281,13 +215,13 @@ static void a_server_is_guarded(const char *name, const char *last, bool as_nobo
                               (char *)(uintptr_t)in_dir("tls.key"),
                               (char *)(uintptr_t)last,
                               NULL};
-        struct child c = run(as_nobody, argv);
+        struct program c = run(as_nobody, argv);
 
-        await_word(&c, "\"ready\"");
+        program_await(&c, "\"ready\"");
         is_guarded(&c, as_nobody);
         if (root() && !SANITIZED)
                 nothing_is_left_of_the_file(&c);
-        end(&c);
+        program_kill(&c);
 }
 
 static void the_maker_of_keys(const char *verb, bool as_nobody)
@@ -301,12 +235,12 @@ static void the_maker_of_keys(const char *verb, bool as_nobody)
         struct mono limit = mono_add_ms(mono_now(), PATIENCE_MS);
 
         atomic_store(&secrets_asked, 0);
-        struct child c = run(as_nobody, argv);
+        struct program c = run(as_nobody, argv);
         while (!atomic_load(&secrets_asked) && mono_ms_between(mono_now(), limit) > 0)
                 nap_ms(2);
         assert_int_equal(atomic_load(&secrets_asked), 1);
         is_guarded(&c, as_nobody);
-        end(&c);
+        program_kill(&c);
 }
 
 static void keys_are_guarded_from_the_same_user(void **state)

@@ -11,9 +11,6 @@
 #include <strings.h>
 
 #define REPLY_MAX    ((size_t)64 << 20)
-#define DRAIN_MAX    ((size_t)16 << 20) /* bytes of a refused body that are read and dropped */
-#define LARGE        ((size_t)64 << 10) /* a connection may hold that much without being counted */
-#define BODIES_MAX   8                  /* bodies of the largest size that are held at a time */
 #define CONTENT_TYPE "application/json"
 #define TOO_LARGE    "the request's body is too large"
 
@@ -63,10 +60,10 @@ void *request_begin(void *cls, const char *uri, struct MHD_Connection *c)
 /* Makes size bytes the request's share of the memory for large bodies; false: there is no more. */
 static bool hold(struct http_server *s, struct request *r, size_t size)
 {
-        if (size <= LARGE)
+        if (size <= HTTP_SMALL_BODY)
                 size = 0;
         size_t all = atomic_fetch_add(&s->large_bytes, size - r->held) + size - r->held;
-        if (size > r->held && all > BODIES_MAX * s->max_body) {
+        if (size > r->held && all > HTTP_LARGE_BODIES * s->max_body) {
                 atomic_fetch_sub(&s->large_bytes, size - r->held);
                 return false;
         }
@@ -199,7 +196,7 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *c, co
                 refuse(s, r, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
         else if (want)
                 make_room(s, r, (size_t)want);
-        if (want <= s->max_body + DRAIN_MAX)
+        if (want <= s->max_body + HTTP_DRAIN_MAX)
                 return MHD_YES;
         return send_refusal(s, c, r); /* unread; microhttpd closes the connection after it */
 }
@@ -207,7 +204,7 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *c, co
 static enum MHD_Result take(struct http_server *s, struct request *r, const char *data, size_t len)
 {
         r->seen += len;
-        if (r->seen > s->max_body + DRAIN_MAX)
+        if (r->seen > s->max_body + HTTP_DRAIN_MAX)
                 return MHD_NO;
         if (r->refusal)
                 return MHD_YES;

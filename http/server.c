@@ -9,7 +9,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define HEADER_MAX ((size_t)64 << 10) /* microhttpd keeps a request's line and headers in this */
 #define HANG_UP_MS                                                                                 \
         1000            /* for clients that do not read their answer; workers need no more than 2  \
                          */
@@ -104,7 +103,7 @@ static struct http_server *server_new(const struct http_config *cfg)
         s->max_body = cfg->max_body ? cfg->max_body : (size_t)8 << 20;
         s->idle_ms = 1000 * (cfg->idle_seconds ? cfg->idle_seconds : 120);
         s->request_ms = 1000 * (cfg->request_seconds ? cfg->request_seconds : 30);
-        s->max_conns = cfg->max_connections ? cfg->max_connections : 512;
+        s->max_conns = cfg->max_connections ? cfg->max_connections : HTTP_CONNECTIONS;
         if (getrandom(&s->seed, sizeof(s->seed), GRND_NONBLOCK) < 0)
                 s->seed = (uint64_t)mono_now().ns;
         s->trouble = cfg->trouble;
@@ -141,7 +140,7 @@ static int start_daemon(struct http_server *s, const struct http_config *cfg, in
                 flags, 0, NULL, NULL, request_access, s, MHD_OPTION_LISTEN_SOCKET, fd,
                 MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0U,
                 MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                HEADER_MAX, MHD_OPTION_CONNECTION_TIMEOUT, 0U, /* see conn.c */
+                HTTP_HEADER_MAX, MHD_OPTION_CONNECTION_TIMEOUT, 0U, /* see conn.c */
                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, s,
                 MHD_OPTION_URI_LOG_CALLBACK, request_begin, s, MHD_OPTION_NOTIFY_COMPLETED,
                 request_completed, s, s->tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls,

@@ -1,8 +1,7 @@
 /*
  * HTTPS/1.1 server over libmicrohttpd (whose TLS is GnuTLS), with the limits a component on a
- * cluster network needs: connections (where there are too many, those that do least make room, see
- * crowd.c), header (64 KiB) and body size, body bytes held by all requests together (8 largest
- * ones, apart from those up to 64 KiB), request time.
+ * cluster network needs (below): connections (where there are too many, those that do least make
+ * room, see crowd.c), header and body size, body bytes held by all requests together, request time.
  * Serves /healthz, /readyz and /metrics by itself (the last as application/openmetrics-text).
  * Certificates, keys and client CAs are re-read from disk within a second of their change, without
  * a restart and without failing a request.
@@ -16,6 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define HTTP_CONNECTIONS  512                /* unless configured otherwise */
+#define HTTP_HEADER_MAX   ((size_t)64 << 10) /* request line and headers */
+#define HTTP_SMALL_BODY   ((size_t)64 << 10) /* up to here a body is its connection's affair */
+#define HTTP_LARGE_BODIES 8 /* of the largest size, held by all larger ones together */
+#define HTTP_DRAIN_MAX    ((size_t)16 << 20) /* bytes of a refused body that are read and dropped */
+
 struct http_server;
 
 struct http_config {
@@ -25,7 +30,7 @@ struct http_config {
         const char *client_ca; /* PEM file: require and verify a client certificate; NULL: do not */
         unsigned threads;      /* worker threads, 0 means 2 */
         unsigned slow_threads; /* for handlers that answer `later`; 0: workers run those too */
-        unsigned max_connections; /* 0 means 512 */
+        unsigned max_connections; /* 0 means HTTP_CONNECTIONS */
         size_t max_body;          /* bytes of a request body, 0 means 8 MiB */
         unsigned idle_seconds;    /* keep-alive idle, 0 means 120 (above kube's 90) */
         unsigned request_seconds; /* a handshake, or a request from its first line to its answer; 0:

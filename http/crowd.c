@@ -15,27 +15,57 @@
 
 #define SLOW_MS 1000
 
-/* Of the part of an address that one owner has: an IPv6 host has its network's lower half. */
-static unsigned home_of(const struct http_server *s, const struct sockaddr *a)
+/* The part of an address that one owner has: an IPv6 host has its network's lower half. */
+static uint64_t owner_of(const struct sockaddr *a)
 {
         union {
                 struct sockaddr sa;
                 struct sockaddr_in in;
                 struct sockaddr_in6 in6;
         } u = {.in6 = {0}};
-        const unsigned char *bytes = (const unsigned char *)&u.in.sin_addr;
-        size_t n = 4;
-        uint64_t h = s->seed;
+        uint64_t owner = 0;
+        uint32_t v4;
 
         memcpy(&u, a, a->sa_family == AF_INET6 ? sizeof(u.in6) : sizeof(u.in));
-        if (a->sa_family == AF_INET6) {
-                bool v4 = IN6_IS_ADDR_V4MAPPED(&u.in6.sin6_addr);
-                bytes = u.in6.sin6_addr.s6_addr + (v4 ? 12 : 0);
-                n = v4 ? 4 : 8;
+        if (a->sa_family == AF_INET)
+                return u.in.sin_addr.s_addr;
+        if (IN6_IS_ADDR_V4MAPPED(&u.in6.sin6_addr)) {
+                memcpy(&v4, u.in6.sin6_addr.s6_addr + 12, sizeof(v4));
+                return v4;
         }
-        for (size_t i = 0; i < n; i++)
-                h = (h ^ bytes[i]) * 0x100000001b3;
-        return (unsigned)(h >> 32) % HOMES;
+        memcpy(&owner, u.in6.sin6_addr.s6_addr, sizeof(owner));
+        return owner;
+}
+
+/* Counts one more of its connections; NULL: out of memory. */
+static struct home *home_enter(struct http_server *s, uint64_t owner)
+{
+        struct home **list = &s->homes[(owner * 0x9e3779b97f4a7c15) >> (64 - HOME_BITS)];
+        struct home *h = *list;
+
+        while (h && h->owner != owner)
+                h = h->next;
+        if (!h) {
+                h = calloc(1, sizeof(*h));
+                if (!h)
+                        return NULL;
+                *h = (struct home){.owner = owner, .next = *list, .link = list};
+                if (h->next)
+                        h->next->link = &h->next;
+                *list = h;
+        }
+        h->conns++;
+        return h;
+}
+
+static void home_leave(struct home *h)
+{
+        if (!h || --h->conns)
+                return;
+        *h->link = h->next;
+        if (h->next)
+                h->next->link = h->link;
+        free(h);
 }
 
 static enum conn_phase phase_of(const struct conn *c)
@@ -59,13 +89,12 @@ static bool waits(const struct conn *c, struct mono now)
 }
 
 /* Is a to go rather than b? */
-static bool rather(const struct http_server *s, const struct conn *a, const struct conn *b,
-                   struct mono now)
+static bool rather(const struct conn *a, const struct conn *b, struct mono now)
 {
         if (waits(a, now) != waits(b, now))
                 return waits(a, now);
-        if (s->homes[a->home] != s->homes[b->home])
-                return s->homes[a->home] > s->homes[b->home];
+        if (a->home->conns != b->home->conns)
+                return a->home->conns > b->home->conns;
         return since(a) < since(b);
 }
 
@@ -76,8 +105,7 @@ static struct conn *victim(const struct http_server *s, const struct conn *for_w
 
         for (struct conn *c = s->conns; c; c = c->next)
                 if (c != for_whom && !c->dropped && phase_of(c) != CONN_OURS &&
-                    s->homes[c->home] >= s->homes[for_whom->home] &&
-                    (!worst || rather(s, c, worst, now)))
+                    c->home->conns >= for_whom->home->conns && (!worst || rather(c, worst, now)))
                         worst = c;
         return worst;
 }
@@ -86,7 +114,8 @@ static struct conn *victim(const struct http_server *s, const struct conn *for_w
 static void drop(struct http_server *s, struct conn *c, const char *why)
 {
         c->dropped = true;
-        s->homes[c->home]--;
+        home_leave(c->home);
+        c->home = NULL;
         s->nconns--;
         shutdown(c->fd, SHUT_RDWR);
         metric_add(s->drops, why, 1);
@@ -94,23 +123,25 @@ static void drop(struct http_server *s, struct conn *c, const char *why)
 
 void crowd_join(struct http_server *s, struct conn *c, const struct sockaddr *from)
 {
-        c->home = home_of(s, from);
-        s->homes[c->home]++;
+        struct conn *v = NULL;
+
+        c->home = home_enter(s, owner_of(from));
         s->nconns++;
-        if (s->nconns <= s->max_conns)
+        if (c->home && s->nconns <= s->max_conns)
                 return;
-        struct conn *v = victim(s, c);
+        if (c->home)
+                v = victim(s, c);
         if (v)
                 drop(s, v, phase_of(v) == CONN_IDLE ? "idle" : "slow");
         else
                 drop(s, c, "crowded");
 }
 
-void crowd_leave(struct http_server *s, const struct conn *c)
+void crowd_leave(struct http_server *s, struct conn *c)
 {
         if (c->dropped)
                 return;
-        s->homes[c->home]--;
+        home_leave(c->home);
         s->nconns--;
 }
 

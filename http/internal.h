@@ -60,7 +60,7 @@ struct conn {
         _Atomic int64_t since;    /* monotonic ns: when its phase began */
         atomic_int phase;         /* enum conn_phase */
         atomic_bool large;        /* holds a share of the memory of large bodies */
-        unsigned home;            /* index into the server's homes */
+        struct home *home;        /* under the server's lock, NULL once it is dropped */
         bool dropped;             /* to make room; under the server's lock */
         struct tls_set *tls;      /* of its handshake, held while GnuTLS may use it */
         char cn[CN_MAX];          /* of the verified client certificate, "" without */
@@ -80,11 +80,16 @@ bool conns_hang_up(struct http_server *s);
 
 /* --- crowd.c: who makes room for others */
 
-#define HOMES 1024
+#define HOME_BITS 10
+struct home { /* the connections of one address */
+        struct home *next, **link;
+        uint64_t owner;
+        unsigned conns; /* dropped ones apart */
+};
 /* With the server's lock held: counts c, and drops it or another where there are too many. */
 void crowd_join(struct http_server *s, struct conn *c, const struct sockaddr *from);
 /* With the server's lock held. */
-void crowd_leave(struct http_server *s, const struct conn *c);
+void crowd_leave(struct http_server *s, struct conn *c);
 /* Large bodies have no memory left: drops the one that takes the longest, if that is too long. */
 void crowd_press(struct http_server *s);
 
@@ -151,8 +156,7 @@ struct http_server {
         pthread_mutex_t lock; /* the connections and closing */
         struct conn *conns;
         unsigned nconns, max_conns; /* dropped ones apart, which are about to go */
-        uint16_t homes[HOMES];      /* connections by the hash of their address */
-        uint64_t seed;              /* of that hash */
+        struct home *homes[1 << HOME_BITS];
         bool closing;
         pthread_cond_t wake;
         pthread_t housekeeper;

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #define HANG_UP_MS                                                                                 \
@@ -104,8 +103,6 @@ static struct http_server *server_new(const struct http_config *cfg)
         s->idle_ms = 1000 * (cfg->idle_seconds ? cfg->idle_seconds : 120);
         s->request_ms = 1000 * (cfg->request_seconds ? cfg->request_seconds : 30);
         s->max_conns = cfg->max_connections ? cfg->max_connections : HTTP_CONNECTIONS;
-        if (getrandom(&s->seed, sizeof(s->seed), GRND_NONBLOCK) < 0)
-                s->seed = (uint64_t)mono_now().ns;
         s->trouble = cfg->trouble;
         s->responses = metric_counter("drover_http_responses", "HTTP responses by status.", "code");
         s->seconds = metric_histogram("drover_http_request_seconds",

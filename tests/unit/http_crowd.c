@@ -195,6 +195,30 @@ static void few_addresses_hurt_only_themselves(void **state)
         hang_up(honest, OURS);
 }
 
+/* Neighbours are told apart, though there are many of them. */
+static void neighbours_are_not_confused(void **state)
+{
+        enum { MAX = 32, NEIGHBOURS = 10, EACH = 16 };
+        static struct client flood[NEIGHBOURS * EACH], honest;
+        char from[32];
+
+        (void)state;
+        start(MAX, 0, 0);
+        for (int own = 2; own < 10; own++) {
+                snprintf(from, sizeof(from), "127.0.0.%d", own);
+                dial(&honest, 1, from);
+                assert_int_equal(alive(&honest, 1), 1);
+                for (size_t i = 0; i < countof(flood); i++) {
+                        snprintf(from, sizeof(from), "127.0.0.%zu", 10 + i % NEIGHBOURS);
+                        dial(&flood[i], 1, from);
+                }
+                assert_int_equal(alive(&flood[countof(flood) - 1], 1), 1); /* all were seen */
+                assert_int_equal(alive(&honest, 1), 1);
+                client_close(&honest);
+                hang_up(flood, countof(flood));
+        }
+}
+
 static void those_that_we_work_for_stay(void **state)
 {
         enum { MAX = 4 };
@@ -327,6 +351,7 @@ int main(void)
                 T(those_with_a_request_go_last),
                 T(slow_requests_go),
                 T(few_addresses_hurt_only_themselves),
+                T(neighbours_are_not_confused),
                 T(those_that_we_work_for_stay),
                 T(announced_bodies_are_held),
                 T(slow_large_bodies_go),

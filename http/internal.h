@@ -151,6 +151,7 @@ struct http_server {
         atomic_bool ready, stopping;
         atomic_uint active;         /* requests between their first line and their completion */
         _Atomic size_t large_bytes; /* held for bodies that are large */
+        atomic_bool untidy;         /* some were given back since the heap was trimmed */
         struct pool *pool;          /* NULL: none */
 
         pthread_mutex_t lock; /* the connections and closing */

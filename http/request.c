@@ -67,6 +67,8 @@ static bool hold(struct http_server *s, struct request *r, size_t size)
                 atomic_fetch_sub(&s->large_bytes, size - r->held);
                 return false;
         }
+        if (size < r->held)
+                atomic_store(&s->untidy, true);
         r->held = size;
         atomic_store_explicit(&r->conn->large, size > 0, memory_order_relaxed);
         return true;

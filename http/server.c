@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -36,6 +37,16 @@ static void refresh(struct http_server *s, struct err *last)
         *last = e;
 }
 
+/*
+ * Large bodies, and what is made of them, leave holes all over the heap, which malloc keeps. (Where
+ * memory is locked the system does not take it back; then it waits for the next ones.)
+ */
+static void tidy(struct http_server *s)
+{
+        if (atomic_load(&s->large_bytes) == 0 && atomic_exchange(&s->untidy, false))
+                malloc_trim(0);
+}
+
 static void *housekeeping(void *arg)
 {
         struct http_server *s = arg;
@@ -49,6 +60,7 @@ static void *housekeeping(void *arg)
                 pthread_cond_timedwait(&s->wake, &s->lock, &t);
                 pthread_mutex_unlock(&s->lock);
                 conns_tend(s, mono_now());
+                tidy(s);
                 if (s->tls)
                         refresh(s, &last);
                 pthread_mutex_lock(&s->lock);

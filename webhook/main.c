@@ -16,6 +16,7 @@
 #define DRAIN_MS  5000
 #define API_MS    3000 /* of the 10 s that the API server waits for us, see webhook/evict.c */
 #define HEAPS     2    /* of malloc: fewer threads than that allocate much at once */
+#define BIG       (256 << 10) /* bytes; such an allocation goes back to the system when freed */
 
 struct settings {
         struct http_config http;
@@ -120,6 +121,7 @@ int main(int argc, char **argv)
                 log_msg(LOG_WARN, "its key is not as safe as it could be", "error", e.msg, NULL);
         signal(SIGPIPE, SIG_IGN);
         mallopt(M_ARENA_MAX, HEAPS);
+        mallopt(M_MMAP_THRESHOLD, BIG); /* bodies of large objects */
         sigemptyset(&signals);
         sigaddset(&signals, SIGTERM);
         sigaddset(&signals, SIGINT);

@@ -123,6 +123,16 @@ fuzz:
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
 	@tests/fuzz/run $(or $(SECONDS),600) $(FUZZERS)
 
+# --- the servers as they are shipped, under attack
+HOSTILE := $(call objs,$(call src,tests/hostile) $(call src,tests/fake) tests/unit/oom.c)
+$(B)/hostile/hostile: $(HOSTILE) $(ARCH) | $(B)/bin/drover-webhook $(B)/bin/drover-extender
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc -o $@ $(filter %.o %.a,$^) -lcmocka $(LDLIBS)
+.PHONY: hostile
+hostile: $(B)/hostile/hostile $(B)/bin/drover-webhook $(B)/bin/drover-extender
+	@tests/run-unit $(FLAVOUR) $<
+
 # --- programs of the benches
 $(B)/bench/extender: $(call objs,tests/bench/extender.c $(filter-out extender/main.c,$(call src,extender))) $(ARCH)
 $(B)/bench/load: $(call objs,tests/bench/admission/load.c) $(ARCH)
@@ -132,7 +142,7 @@ $(B)/bench/extender $(B)/bench/load:
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- checks of the code itself
-FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/fuzz tests/bench tests/bench/admission tests/lab,$(d)/*.[ch]))
+FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/hostile tests/fuzz tests/bench tests/bench/admission tests/lab,$(d)/*.[ch]))
 .PHONY: lint format
 lint: all
 	@scripts/lint $(FORMATTED)
@@ -177,7 +187,7 @@ bench-admission: deps
 	@tests/cluster/build
 	@tests/bench/admission/run
 clean:
-	rm -rf build/obj build/lib build/bin build/unit build/bench build/asan build/tsan build/fuzz build/images
+	rm -rf build/obj build/lib build/bin build/unit build/hostile build/bench build/asan build/tsan build/fuzz build/images
 help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
@@ -187,6 +197,7 @@ help:
 	@echo 'make bench-admission   measure webhook and extender against Go ones, and the scheduler with the extender'
 	@echo 'make                   build the binaries into build/bin'
 	@echo 'make lab-up [NODES=n]  a real Kubernetes with Drover on this machine; make down removes it'
+	@echo 'make hostile           webhook and extender under attack over the network: a minute'
 	@echo 'make fuzz [SECONDS=n]   each parser against made-up input: 45 minutes'
 	@echo 'make unit lint images format clean'
 

@@ -187,10 +187,10 @@ static inline void client_close(struct client *c)
         c->fd = -1;
 }
 
-/* Connects, and shakes hands when ctx is given. */
-static inline bool client_open(struct client *c, uint16_t port, SSL_CTX *ctx)
+/* Connects from an address of 127.0.0.0/8, and shakes hands when ctx is given. */
+static inline bool client_open_from(struct client *c, const char *from, uint16_t port, SSL_CTX *ctx)
 {
-        if (!client_dial(c, port))
+        if (!client_dial_from(c, from, port))
                 return false;
         if (!ctx)
                 return true;
@@ -200,6 +200,11 @@ static inline bool client_open(struct client *c, uint16_t port, SSL_CTX *ctx)
                 return true;
         client_close(c);
         return false;
+}
+
+static inline bool client_open(struct client *c, uint16_t port, SSL_CTX *ctx)
+{
+        return client_open_from(c, "127.0.0.1", port, ctx);
 }
 
 static inline bool client_send(struct client *c, const char *data, size_t len)

@@ -1,14 +1,13 @@
 """Who empties nodes otherwise than kubectl drain does: one eviction and no second, a taint of the cluster-autoscaler's, a
 budget that a user has set, a guest that cannot be moved."""
 
-import json
 import subprocess
 
 import faults
 import guest
 import lab
 from guest import Guest
-from lab import at, condition, expect
+from lab import at, expect
 
 HOME = "node1"
 

@@ -173,6 +173,64 @@ static void a_node_wakes_what_moves_to_it(void **state)
         only_woken("b");
 }
 
+static void beat(const char *lease, struct mono now)
+{
+        struct json *j = object("{'metadata':{'name':'%s'},'spec':{'renewTime':'%lld'}}", lease,
+                                (long long)next_rv());
+
+        heartbeats_take(scene.heartbeats, KUBE_MODIFIED, j, now);
+        json_free(j);
+}
+
+/* The agent of a target falls silent: its move is looked at, and nobody else. */
+static void silence_wakes_what_moves_there(void **state)
+{
+        struct mono now = mono_add_ms((struct mono){1}, 1000);
+
+        (void)state;
+        three_vms();
+        scene.resynced = scene.woken = mono_add_ms(now, 3600000);
+        beat("drover-node-n2", now);
+        world_tick(&scene, now);
+        only_woken("b");
+        for (int second = 0; second < 14; second++) {
+                now = mono_add_ms(now, 1000);
+                beat("drover-migrator", now);
+                world_tick(&scene, now);
+                nobody_woken();
+        }
+        now = mono_add_ms(now, 1000);
+        beat("drover-migrator", now);
+        world_tick(&scene, now);
+        only_woken("b");
+}
+
+static struct json *pending_json(const char *vm, bool permit, int position)
+{
+        return object("{'metadata':{'name':'m%s','namespace':'default','uid':'m-%s',"
+                      "'resourceVersion':'%lld'},'spec':{'vm':'%s'},'status':{'phase':'Pending',"
+                      "'source':'n1','permit':%s,'queuePosition':%d,'vmUID':'u-%s'}}",
+                      vm, vm, (long long)next_rv(), vm, permit ? "true" : "false", position, vm);
+}
+
+/* Who gives its permit back has not ended, and yet the others may go on. */
+static void a_permit_given_back_wakes_who_waits(void **state)
+{
+        bool found;
+
+        (void)state;
+        put(scene.migrations, pending_json("a", true, 0));
+        put(scene.migrations, pending_json("b", false, 1));
+        (void)woken("", &found);
+        put(scene.migrations, pending_json("a", true, 0));
+        only_woken("a");
+        put(scene.migrations, pending_json("a", false, 0));
+        assert_int_equal(woken("b", &found), 2);
+        assert_true(found);
+        put(scene.migrations, pending_json("a", false, 2)); /* and who queues moves the others */
+        assert_int_equal(woken("b", &found), 2);
+}
+
 static void cordon_is_a_change(void **state)
 {
         struct json *n;
@@ -252,6 +310,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(the_last_leaders_promises_count),      T(without_a_list_nothing_is_taken_over),
                 T(a_node_wakes_what_moves_to_it),        T(cordon_is_a_change),
+                T(silence_wakes_what_moves_there),       T(a_permit_given_back_wakes_who_waits),
                 T(a_storm_wakes_who_waits_now_and_then), T(everybody_has_a_turn),
         };
 

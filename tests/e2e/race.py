@@ -124,16 +124,27 @@ def none_left():
         expect(not left, f"left on {node}: {left}")
 
 
+def deploy(*components):
+    """Until none of the webhook's pods is left that does as before."""
+    before = [p["metadata"]["uid"] for p in webhook_pods()]
+    lab.run(lab.ROOT / "scripts" / "deploy", *components, timeout=300)
+    lab.wait_for(lambda: not any(p["metadata"]["uid"] in before for p in webhook_pods()), 60, "rid of the old webhooks", 0.5)
+
+
+def webhook_pods():
+    return lab.get("pods", None, "-l", "app.kubernetes.io/name=drover-webhook", namespace="drover-system")
+
+
 def second_scheduler():
     """As docs/install.md says, with the program that the lab's cluster runs."""
-    lab.run(lab.ROOT / "scripts" / "deploy", "second-scheduler", timeout=300)
+    deploy("second-scheduler")
     lease = lab.wait_for(lambda: at(lab.get("lease", "drover-scheduler", namespace="drover-system"), "spec.holderIdentity"),
                          30, "led by one of them")
     return [f"{lease} leads"]
 
 
 def back():
-    lab.run(lab.ROOT / "scripts" / "deploy", timeout=300)
+    deploy()
     lab.kubectl("delete", "deployment,serviceaccount,poddisruptionbudget,role,rolebinding,lease", "drover-scheduler", "-n", "drover-system")
     lab.kubectl("delete", "clusterrolebinding", "drover-scheduler", "drover-scheduler-volumes")
     lab.kubectl("delete", "rolebinding", "drover-scheduler-authentication-reader", "-n", "kube-system")

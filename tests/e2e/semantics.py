@@ -9,6 +9,9 @@ from guest import Guest, slowly
 from lab import at, condition, expect
 
 
+MIGRATION_PORTS = (49152, 49215)  # libvirt's
+
+
 def require(key, op, *values):
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": key, "operator": op, "values": list(values)}]}]}}}
@@ -16,6 +19,14 @@ def require(key, op, *values):
 
 def label(node, text):
     lab.kubectl("label", "node", node, "--overwrite", text)
+
+
+def incoming(node):
+    """The memory of a guest is taken at the node's own address and nowhere else."""
+    own = at(lab.get("vmhost", node, namespace=""), "status.migrationAddress")
+    listens = [line.split()[3].rsplit(":", 1) for line in lab.node_exec(node, "ss", "-Hltn").splitlines()]
+    found = [address for address, port in listens if MIGRATION_PORTS[0] <= int(port) <= MIGRATION_PORTS[1]]
+    expect(found and set(found) == {own}, f"a guest's memory is taken at {found}, not at {own}: {listens}")
 
 
 class Semantics:
@@ -122,6 +133,7 @@ class Semantics:
         with slowly(self.g):
             self.g.patch(nodeName="node2")
             name = self.g.copying()
+            incoming("node2")
             self.g.patch(nodeName="node1")
             m = self.g.ended(name)
             expect(at(m, "status.phase") == "Cancelled", f"phase {at(m, 'status.phase')}")

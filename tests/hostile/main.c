@@ -79,6 +79,7 @@ static void suffer(void **state)
         target_peak_kib(target);
         a->run(target);
         struct latency kept = honest_latency(false), first = honest_latency(true);
+        bool large = a->large || fds_before < 0; /* then an earlier peak is not forgotten either */
         long peak = target_peak_kib(target);
         settle(a->name);
         struct latency after = calm_latency();
@@ -93,7 +94,7 @@ static void suffer(void **state)
         figure(a->name, "p50", kept.p50, "ms", most_ms(p50));
         figure(a->name, "p95", kept.p95, "ms", most_ms(p95));
         check(a->name, "connect_p50", first.p50, "ms", most_ms(p50));
-        figure(a->name, "peak", (double)peak / 1024, "MiB", (double)bound_kib(a->large) / 1024);
+        figure(a->name, "peak", (double)peak / 1024, "MiB", (double)bound_kib(large) / 1024);
         no_complaints();
 }
 

@@ -127,24 +127,13 @@ int authority_chain(const struct authority *a, int64_t now_s, struct buf *b, str
 static int write_new(struct json *draft, const char *key_name, const char *cert_name, int64_t now_s,
                      int64_t days, struct err *e)
 {
-        autosecret struct secret_text key_pem = {NULL, 0};
-        autobuf struct buf cert_pem = buf_new(PKI_PEM_MAX);
         autokey EVP_PKEY *key = NULL;
         autox509 X509 *cert = NULL;
         int rc = pki_key_new(&key, e);
 
         if (rc == 0)
                 rc = pki_ca_new(key, now_s, days, &cert, e);
-        if (rc == 0)
-                rc = pki_key_print(key, &key_pem, e);
-        if (rc == 0)
-                rc = pki_cert_print(cert, &cert_pem, e);
-        if (rc < 0)
-                return rc;
-        return secret_set(draft, key_name, secret_str(&key_pem)) &&
-                               secret_set(draft, cert_name, buf_str(&cert_pem))
-                       ? 0
-                       : no_memory(e);
+        return rc < 0 ? rc : secret_set_pair(draft, key_name, key, cert_name, cert, NULL, e);
 }
 
 /* `first` (NULL: none) and then those that are still good; nothing at all removes the value. */

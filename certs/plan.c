@@ -271,27 +271,17 @@ static void leaf_flaw(struct estate *s, const struct json *current, const struct
 
 static int issue(struct estate *s, const struct pki_leaf *want, struct json *draft, struct err *e)
 {
-        autosecret struct secret_text key_pem = {NULL, 0};
-        autobuf struct buf cert_pem = buf_new(PKI_PEM_MAX);
         autokey EVP_PKEY *key = NULL;
         autox509 X509 *cert = NULL;
         int rc = pki_key_new(&key, e);
 
         if (rc == 0)
                 rc = pki_leaf_new(want, key, &s->authority.ca, s->now_s, &cert, e);
-        if (rc == 0)
-                rc = pki_key_print(key, &key_pem, e);
-        if (rc == 0)
-                rc = pki_cert_print(cert, &cert_pem, e);
-        if (rc == 0 && !want->client && buf_add(&cert_pem, s->chain.data, s->chain.len) < 0)
-                rc = no_memory(e);
         if (rc < 0)
                 return rc;
         s->expires_s = pki_expires(cert);
-        return secret_set(draft, "tls.crt", buf_str(&cert_pem)) &&
-                               secret_set(draft, "tls.key", secret_str(&key_pem))
-                       ? 0
-                       : no_memory(e);
+        return secret_set_pair(draft, "tls.key", key, "tls.crt", cert,
+                               want->client ? NULL : &s->chain, e);
 }
 
 int plan_leaf(struct estate *s, const struct plan_object *o, const struct json *current,

@@ -56,6 +56,24 @@ bool secret_set(struct json *secret, const char *key, const char *text)
                json_set_str(json_object_at(secret, "data"), key, secret_str(&b64));
 }
 
+int secret_set_pair(struct json *secret, const char *key_name, const EVP_PKEY *key,
+                    const char *cert_name, const X509 *cert, const struct buf *chain, struct err *e)
+{
+        autosecret struct secret_text key_pem = {NULL, 0};
+        autobuf struct buf cert_pem = buf_new(PKI_PEM_MAX);
+        int rc = pki_key_print(key, &key_pem, e);
+
+        if (rc == 0)
+                rc = pki_cert_print(cert, &cert_pem, e);
+        if (rc < 0)
+                return rc;
+        if ((chain && buf_add(&cert_pem, chain->data, chain->len) < 0) ||
+            !secret_set(secret, cert_name, buf_str(&cert_pem)) ||
+            !secret_set(secret, key_name, secret_str(&key_pem)))
+                return err_sys(e, -ENOMEM, "a key and its certificate");
+        return 0;
+}
+
 static void wipe(const struct json *value)
 {
         char *text = (char *)(uintptr_t)json_string(value); /* the tree is ours */

@@ -11,6 +11,10 @@ must_check int secret_value(const struct json *secret, const char *key, struct s
 bool secret_has(const struct json *secret, const char *key);
 /* Replaces or adds a value; false when out of memory. */
 bool secret_set(struct json *secret, const char *key, const char *text);
+/* Sets a key and its certificate, as PEM; chain (may be NULL) follows the certificate. */
+must_check int secret_set_pair(struct json *secret, const char *key_name, const EVP_PKEY *key,
+                               const char *cert_name, const X509 *cert, const struct buf *chain,
+                               struct err *e);
 void secret_unset(struct json *secret, const char *key);
 /* The value of `from` becomes that of `to`, as it stands. */
 bool secret_move(struct json *secret, const char *from, const char *to);

@@ -78,9 +78,25 @@ static int own_objects(struct world *w, const char *key, struct gathered *g)
 
 /* --- the nodes that matter to it */
 
-static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes, const char *name)
+/* Borrows from node (may be NULL) and host (likewise). */
+static struct rec_node node_as_seen(struct world *w, const char *name, const struct kube_ref *node,
+                                    const struct host *host, const struct room_view *room)
 {
         enum liveness live = world_liveness(w, name);
+
+        return (struct rec_node){
+                .name = name,
+                .node = node ? kube_ref_object(node) : NULL,
+                .host = host,
+                .alive = live != LIVE_SILENT,
+                .unheard = live == LIVE_UNHEARD,
+                .promised = room->promised,
+                .seen = room->seen,
+        };
+}
+
+static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes, const char *name)
+{
         struct kube_ref *node;
         struct room_view room;
 
@@ -95,15 +111,8 @@ static void add_node(struct world *w, struct gathered *g, struct rec_node *nodes
                 g->held[g->nheld++] = node;
         if (room.host)
                 g->held[g->nheld++] = room.host;
-        nodes[g->in.nnodes++] = (struct rec_node){
-                .name = name,
-                .node = node ? kube_ref_object(node) : NULL,
-                .host = room.host ? kube_ref_object(room.host) : NULL,
-                .alive = live != LIVE_SILENT,
-                .unheard = live == LIVE_UNHEARD,
-                .promised = room.promised,
-                .seen = room.seen,
-        };
+        nodes[g->in.nnodes++] =
+                node_as_seen(w, name, node, room.host ? kube_ref_object(room.host) : NULL, &room);
 }
 
 /* The move that is to take a permit and find a target. */
@@ -132,17 +141,9 @@ static int candidates(struct world *w, struct gathered *g)
                 const struct host *h = kube_ref_object(g->hosts.v[i]);
                 struct kube_ref *node = kube_store_get(w->nodes, h->meta.name);
                 struct room_view room = rooms_look(w->rooms, h->meta.name, g->key);
-                enum liveness live = world_liveness(w, h->meta.name);
 
                 g->candidate_nodes[i] = node;
-                v[i] = (struct rec_node){
-                        .name = h->meta.name,
-                        .node = node ? kube_ref_object(node) : NULL,
-                        .host = h,
-                        .alive = live != LIVE_SILENT,
-                        .unheard = live == LIVE_UNHEARD,
-                        .promised = room.promised,
-                };
+                v[i] = node_as_seen(w, h->meta.name, node, h, &room);
                 kube_ref_put(room.host);
         }
         g->in.candidates = v;

@@ -40,12 +40,8 @@ int journals_watch(struct agent *a, const char *field,
         if (!*store)
                 return err_set(e, -ENOMEM, "out of memory");
         snprintf(selector, sizeof(selector), "%s=%s", field, a->config.node);
-        const struct kube_watch_config cfg = {
-                .resource = &KUBE_MIGRATIONS,
-                .field_selector = selector,
-                .event = kube_store_event,
-                .error = watch_error,
-                .ctx = *store,
-        };
+        struct kube_watch_config cfg = kube_store_feed(&KUBE_MIGRATIONS, *store);
+        cfg.field_selector = selector;
+        cfg.error = watch_error;
         return kube_watch_start(a->kube, &cfg, out, e);
 }

@@ -96,14 +96,10 @@ int pods_start(struct agent *a, struct kube_watch **out, struct err *e)
         if (!a->pods)
                 return err_set(e, -ENOMEM, "out of memory");
         snprintf(selector, sizeof(selector), "spec.nodeName=%s", a->config.node);
-        const struct kube_watch_config cfg = {
-                .resource = &KUBE_PODS,
-                .label_selector = DROVER_VM_LABEL,
-                .field_selector = selector,
-                .event = kube_store_event,
-                .error = watch_error,
-                .ctx = a->pods,
-        };
+        struct kube_watch_config cfg = kube_store_feed(&KUBE_PODS, a->pods);
+        cfg.label_selector = DROVER_VM_LABEL;
+        cfg.field_selector = selector;
+        cfg.error = watch_error;
         return kube_watch_start(a->kube, &cfg, out, e);
 }
 

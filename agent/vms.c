@@ -434,12 +434,8 @@ int vms_start(struct agent *a, struct kube_watch **out, struct err *e)
         if (!a->vms)
                 return err_set(e, -ENOMEM, "out of memory");
         snprintf(selector, sizeof(selector), "status.owner.node=%s", a->config.node);
-        const struct kube_watch_config cfg = {
-                .resource = &KUBE_VMS,
-                .field_selector = selector,
-                .event = kube_store_event,
-                .error = watch_error,
-                .ctx = a->vms,
-        };
+        struct kube_watch_config cfg = kube_store_feed(&KUBE_VMS, a->vms);
+        cfg.field_selector = selector;
+        cfg.error = watch_error;
         return kube_watch_start(a->kube, &cfg, out, e);
 }

@@ -45,13 +45,6 @@ must_check int migration_decode_any(const struct json *j, void **out, struct err
 must_check int image_decode_any(const struct json *j, void **out, struct err *e);
 
 /*
- * For caches of very many VMs: the part of a VM's JSON that the admission of its pods looks at
- * (name, placement, disks, CPU, owner, shape), as compact text of some 300 bytes where a struct vm
- * takes four times that. vm_decode reads it (after json_parse). *out is malloc'ed.
- */
-must_check int vm_brief(const struct json *vm, char **out, struct err *e);
-
-/*
  * Decode only the parts that stand in other objects too, into the caller's arena. obj is the whole
  * object that has metadata; path goes into error messages.
  */

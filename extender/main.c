@@ -59,10 +59,11 @@ static void on_listing(void *ctx)
         fleet_listing(feed->fleet, feed->list);
 }
 
-static void on_synced(void *ctx)
+static void on_synced(void *ctx, const char *rv)
 {
         const struct feed *feed = ctx;
 
+        (void)rv;
         fleet_listed(feed->fleet, feed->list);
         log_msg(LOG_INFO, "list complete", "kind", feed->kind, NULL);
 }

@@ -108,7 +108,8 @@ struct kube_watch_config {
         const char *label_selector; /* NULL: none */
         const char *field_selector; /* NULL: none */
         void (*event)(void *ctx, enum kube_event type, const struct json *object);
-        void (*synced)(void *ctx); /* after each complete list; may be NULL */
+        /* After each complete list, with its resourceVersion; may be NULL. */
+        void (*synced)(void *ctx, const char *rv);
         void (*error)(void *ctx,
                       const struct err *e); /* each failure, before the backoff; may be NULL */
         /*

@@ -279,7 +279,7 @@ static int page_end(struct kube_reflect *r, struct err *e)
         r->phase = KUBE_WATCHING;
         atomic_store(&r->synced, true);
         if (r->cfg->synced)
-                r->cfg->synced(r->cfg->ctx);
+                r->cfg->synced(r->cfg->ctx, r->rv);
         return 0;
 }
 

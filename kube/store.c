@@ -50,9 +50,9 @@ static bool key_of(const struct json *object, char key[STORE_KEY_MAX])
         return *name && n < STORE_KEY_MAX;
 }
 
-static uint64_t rv_of(const struct json *object)
+/* 0 for what is none. */
+static uint64_t rv_parse(const char *s)
 {
-        const char *s = json_str(json_get(object, "metadata"), "resourceVersion", "");
         uint64_t v = 0;
 
         for (; *s >= '0' && *s <= '9'; s++)
@@ -60,6 +60,11 @@ static uint64_t rv_of(const struct json *object)
                     __builtin_add_overflow(v, (uint64_t)(*s - '0'), &v))
                         return 0;
         return *s ? 0 : v;
+}
+
+static uint64_t rv_of(const struct json *object)
+{
+        return rv_parse(json_str(json_get(object, "metadata"), "resourceVersion", ""));
 }
 
 /* True where a version rv of key is no news: a newer one is held, or it is of before a deletion. */
@@ -86,6 +91,13 @@ static void changed(struct kube_store *s, struct kube_ref *before, struct kube_r
         kube_ref_put(after);
 }
 
+/* Takes r out; the caller has its reference. Under the write lock. */
+static void take_out(struct kube_store *s, struct kube_ref *r)
+{
+        store_unindex(s, r);
+        ktable_remove(&s->refs, &r->node);
+}
+
 /* Puts r (whose reference is taken over) in place of the held version, unless it is no news. */
 static int replace(struct kube_store *s, struct kube_ref *r, struct kube_ref **before,
                    struct kube_ref **after)
@@ -100,11 +112,10 @@ static int replace(struct kube_store *s, struct kube_ref *r, struct kube_ref **b
                 return 0;
         }
         old = store_ref_of(ktable_find(&s->refs, r->key));
+        r->shown = old ? old->shown : 0;
         rc = store_index(s, r);
-        if (rc == 0 && old) {
-                store_unindex(s, old);
-                ktable_remove(&s->refs, &old->node);
-        }
+        if (rc == 0 && old)
+                take_out(s, old);
         if (rc == 0)
                 rc = ktable_add(&s->refs, &r->node);
         if (rc == 0) {
@@ -176,13 +187,20 @@ static void delete_key(struct kube_store *s, const char *key, uint64_t rv)
                 r = NULL; /* made again since */
         } else {
                 store_bury(s, key, rv);
-                if (r) {
-                        store_unindex(s, r);
-                        ktable_remove(&s->refs, &r->node);
-                }
+                if (r)
+                        take_out(s, r);
         }
         pthread_rwlock_unlock(&s->lock);
         changed(s, r, NULL);
+}
+
+static void mark_shown(struct kube_store *s, const char *key)
+{
+        pthread_rwlock_wrlock(&s->lock);
+        struct kube_ref *r = store_ref_of(ktable_find(&s->refs, key));
+        if (r)
+                r->shown = s->lists;
+        pthread_rwlock_unlock(&s->lock);
 }
 
 void kube_store_event(void *store, enum kube_event type, const struct json *object)
@@ -191,6 +209,53 @@ void kube_store_event(void *store, enum kube_event type, const struct json *obje
 
         if (type != KUBE_DELETED)
                 kube_store_apply(store, object);
-        else if (key_of(object, key))
+        if (!key_of(object, key))
+                return;
+        if (type == KUBE_DELETED)
                 delete_key(store, key, rv_of(object));
+        else
+                mark_shown(store, key);
+}
+
+void kube_store_listing(void *store)
+{
+        struct kube_store *s = store;
+
+        pthread_rwlock_wrlock(&s->lock);
+        s->lists++;
+        pthread_rwlock_unlock(&s->lock);
+}
+
+void kube_store_listed(void *store, const char *rv)
+{
+        struct kube_store *s = store;
+        struct ktable_node *gone = NULL, *next;
+        uint64_t listed = rv_parse(rv);
+
+        pthread_rwlock_wrlock(&s->lock);
+        for (struct ktable_node *n = ktable_first(&s->refs); n; n = next) {
+                struct kube_ref *r = store_ref_of(n);
+
+                next = ktable_after(&s->refs, n);
+                if (r->shown == s->lists || store_older(listed, r->rv))
+                        continue;
+                store_bury(s, r->key, listed);
+                take_out(s, r);
+                n->next = gone;
+                gone = n;
+        }
+        pthread_rwlock_unlock(&s->lock);
+        for (; gone; gone = next) {
+                next = gone->next;
+                changed(s, store_ref_of(gone), NULL);
+        }
+}
+
+struct kube_watch_config kube_store_feed(const struct kube_resource *r, struct kube_store *s)
+{
+        return (struct kube_watch_config){.resource = r,
+                                          .event = kube_store_event,
+                                          .listing = kube_store_listing,
+                                          .synced = kube_store_listed,
+                                          .ctx = s};
 }

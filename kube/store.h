@@ -36,8 +36,13 @@ struct kube_store *kube_store_new(const struct kube_store_type *type,
                                   const struct kube_store_hooks *hooks);
 void kube_store_free(struct kube_store *s);
 
-/* The event callback of a kube_watch_config whose ctx is the store. */
+/* A watch of r that feeds the store; the caller adds selectors and who is told of errors. */
+struct kube_watch_config kube_store_feed(const struct kube_resource *r, struct kube_store *s);
+/* What it is made of: the callbacks of a kube_watch_config whose ctx is the store. What a list does
+ * not show is gone, unless it is newer than the list. */
 void kube_store_event(void *store, enum kube_event type, const struct json *object);
+void kube_store_listing(void *store);
+void kube_store_listed(void *store, const char *rv);
 /* Applies an object that the caller has just read or written (ADDED/MODIFIED semantics). */
 void kube_store_apply(struct kube_store *s, const struct json *object);
 

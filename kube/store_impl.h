@@ -13,7 +13,8 @@
 /* One version of one object. Immutable but for the count and the links, which the lock guards. */
 struct kube_ref {
         struct ktable_node node; /* of store->refs */
-        _Atomic size_t refs;
+        _Atomic unsigned refs;
+        unsigned shown; /* the store's `lists` when the API server last showed it */
         void (*free)(void *object);
         void *object;
         uint64_t rv; /* 0: unknown */
@@ -42,6 +43,7 @@ struct kube_store {
         struct kube_store_hooks hooks;
         pthread_rwlock_t lock;
         struct ktable refs, buckets, dead;
+        unsigned lists; /* begun so far */
         struct tombstone *oldest, *youngest;
 };
 

@@ -249,19 +249,18 @@ int world_start(struct kube_client *client, struct world *w, struct err *e)
 {
         if (world_make(client, w, e) < 0)
                 return e->code;
+        struct kube_watch_config pods = kube_store_feed(&KUBE_PODS, w->pods);
+        pods.label_selector = DROVER_VM_LABEL;
         const struct kube_watch_config cfg[] = {
-                {.resource = &KUBE_NODES, .event = kube_store_event, .ctx = w->nodes},
-                {.resource = &KUBE_HOSTS, .event = kube_store_event, .ctx = w->hosts},
+                kube_store_feed(&KUBE_NODES, w->nodes),
+                kube_store_feed(&KUBE_HOSTS, w->hosts),
                 {.resource = &KUBE_LEASES,
                  .ns = DROVER_NAMESPACE,
                  .event = heartbeats_event,
                  .ctx = w->heartbeats},
-                {.resource = &KUBE_PODS,
-                 .label_selector = DROVER_VM_LABEL,
-                 .event = kube_store_event,
-                 .ctx = w->pods},
-                {.resource = &KUBE_MIGRATIONS, .event = kube_store_event, .ctx = w->migrations},
-                {.resource = &KUBE_VMS, .event = kube_store_event, .ctx = w->vms},
+                pods,
+                kube_store_feed(&KUBE_MIGRATIONS, w->migrations),
+                kube_store_feed(&KUBE_VMS, w->vms),
         };
         _Static_assert(countof(cfg) == countof(((struct world *)0)->watches), "one each");
 

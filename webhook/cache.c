@@ -5,6 +5,7 @@
 #include "core/placement.h"
 #include "kube/queue.h"
 #include "kube/store.h"
+#include "webhook/brief.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,8 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#define WAIT_MS   2000
-#define BRIEF_MAX ((size_t)1 << 20)
+#define WAIT_MS 2000
 
 struct cache {
         struct kube_client *client;
@@ -26,7 +26,12 @@ struct cache {
 /* VMs are kept in brief: there may be very many, and a pod of one is admitted now and then. */
 static int decode_brief(const struct json *j, void **out, struct err *e)
 {
-        return vm_brief(j, (char **)out, e);
+        return brief_new(j, (struct brief **)out, e);
+}
+
+static void free_brief(void *object)
+{
+        brief_free(object);
 }
 
 static int decode_image(const struct json *j, void **out, struct err *e)
@@ -70,15 +75,15 @@ static void watch_failed(void *ctx, const struct err *e)
 static int start_watch(struct cache *c, const struct kube_resource *r, struct kube_store *s,
                        struct kube_watch **w, struct err *e)
 {
-        const struct kube_watch_config cfg = {
-                .resource = r, .event = kube_store_event, .error = watch_failed, .ctx = s};
+        struct kube_watch_config cfg = kube_store_feed(r, s);
 
+        cfg.error = watch_failed;
         return kube_watch_start(c->client, &cfg, w, e);
 }
 
 int cache_start(struct kube_client *client, struct cache **out, struct err *e)
 {
-        const struct kube_store_type vm_type = {decode_brief, free, NULL};
+        const struct kube_store_type vm_type = {decode_brief, free_brief, NULL};
         const struct kube_store_type image_type = {decode_image, keep, NULL};
         struct cache *c = calloc(1, sizeof(*c));
         const struct kube_store_hooks hooks = {vm_changed, undecodable, c};
@@ -146,15 +151,6 @@ static struct kube_ref *wait_for(struct cache *c, const char *key)
         return ref;
 }
 
-static int decode_ref(const struct kube_ref *ref, struct vm **out, struct err *e)
-{
-        const char *brief = kube_ref_object(ref);
-        struct json *j autojson = NULL;
-        int rc = json_parse(brief, strlen(brief), BRIEF_MAX, &j, e);
-
-        return rc ? rc : vm_decode(j, out, e);
-}
-
 /* What the watch will show sooner or later is shown to it now: the pod's next review needs it. */
 static int ask(struct cache *c, const struct vm_sought *sought, struct vm **out, struct err *e)
 {
@@ -192,7 +188,7 @@ int cache_vm(struct cache *c, const struct vm_sought *sought, struct vm **out, s
         ref = kube_store_get(c->vms, key);
         if (!ref && !sought->at_once)
                 ref = wait_for(c, key);
-        rc = ref ? decode_ref(ref, &vm, e) : 0;
+        rc = ref ? brief_decode(kube_ref_object(ref), &vm, e) : 0;
         if (rc)
                 return rc;
         if (!vm || !is_current(vm, sought)) {

@@ -4,6 +4,7 @@
 #include "core/admission.h"
 #include "core/placement.h"
 #include "tests/fuzz/fuzz.h"
+#include "webhook/brief.h"
 
 #define ARENA_MAX ((size_t)16 << 20)
 
@@ -54,21 +55,19 @@ static void judge(const struct vm *vm, const struct wishes *wishes, const struct
 /* What is kept of a VM in brief has the same placement. */
 static void in_brief(const struct json *j, const struct vm *vm)
 {
-        char *text = NULL, hash[17], brief_hash[17];
-        struct json *brief = NULL;
-        struct vm *again = NULL;
+        char hash[17], brief_hash[17];
+        struct brief *brief;
+        struct vm *again;
         struct err e;
 
-        if (vm_brief(j, &text, &e))
+        if (brief_new(j, &brief, &e))
                 return; /* larger than what is kept */
-        must(json_parse(text, strlen(text), FUZZ_TEXT_MAX, &brief, &e) == 0);
-        must(vm_decode(brief, &again, &e) == 0);
+        must(brief_decode(brief, &again, &e) == 0);
         placement_hash(vm, hash);
         placement_hash(again, brief_hash);
         must(!strcmp(hash, brief_hash));
         vm_free(again);
-        json_free(brief);
-        free(text);
+        brief_free(brief);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -186,79 +186,6 @@ static void parts(void **state)
         assert_string_equal(m.name, "web-1");
 }
 
-/* What admission of a pod needs is the same from the brief text as from the whole. */
-static void brief(void **state)
-{
-        autojson struct json *whole = json_file("vm.json");
-        autofree char *text = NULL;
-        autojson struct json *j = NULL;
-        struct vm *vm;
-        struct err e = {0};
-
-        (void)state;
-        assert_int_equal(vm_brief(whole, &text, &e), 0);
-        assert_null(strstr(text, "cloud-config"));
-        assert_null(strstr(text, "ssh-ed25519"));
-        assert_null(strstr(text, "conditions"));
-        assert_int_equal(json_parse(text, strlen(text), TEXT_MAX, &j, &e), 0);
-        assert_json_equal(part(j, "spec/affinity"), part(whole, "spec/affinity"));
-        assert_json_equal(part(j, "spec/disks"), part(whole, "spec/disks"));
-        assert_int_equal(vm_decode(j, &vm, &e), 0);
-        assert_string_equal(vm->meta.name, "web-1");
-        assert_string_equal(vm->meta.ns, "shop");
-        assert_true(vm->meta.deleting);
-        assert_string_equal(kvs_get(&vm->meta.annotations, DROVER_SCHEDULER_ANNOTATION), "second");
-        assert_string_equal(vm->spec.placement.node_name, "node-7");
-        assert_int_equal(vm->spec.placement.tolerations.n, 2);
-        assert_int_equal(vm->spec.placement.required.n, 2);
-        assert_string_equal(kvs_get(&vm->spec.placement.node_selector, "zone"), "a");
-        assert_string_equal(vm->spec.shape.cpu_model, "EPYC-Milan-v1");
-        assert_true(vm->status.has_running);
-        assert_string_equal(vm->status.running.cpu_model, "Skylake-Client");
-        assert_string_equal(vm->status.owner.node, "node-2");
-        vm_free(vm);
-}
-
-static void brief_of_little(void **state)
-{
-        static const char *const TEXTS[] = {"{}", "{'spec': 7, 'metadata': null}", "[]",
-                                            "{'metadata': {'annotations': {'a': 'b'}}}"};
-
-        (void)state;
-        for (size_t i = 0; i < countof(TEXTS); i++) {
-                autojson struct json *in = json_of(TEXTS[i]);
-                autojson struct json *out = NULL;
-                autofree char *text = NULL;
-                struct vm *vm;
-                assert_int_equal(vm_brief(in, &text, NULL), 0);
-                assert_int_equal(json_parse(text, strlen(text), TEXT_MAX, &out, NULL), 0);
-                assert_int_equal(vm_decode(out, &vm, NULL), 0);
-                vm_free(vm);
-        }
-}
-
-static void brief_without_memory(void **state)
-{
-        autojson struct json *whole = json_file("vm.json");
-        unsigned long n;
-
-        (void)state;
-        for (n = 1; n; n++) {
-                char *text = NULL;
-                struct err e = {0};
-                oom_arm(n);
-                int rc = vm_brief(whole, &text, &e);
-                if (!oom_disarm()) {
-                        assert_int_equal(rc, 0);
-                        free(text);
-                        break;
-                }
-                assert_int_equal(rc, -ENOMEM);
-                assert_null(text);
-        }
-        assert_true(n > 2);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -268,9 +195,6 @@ int main(void)
                 cmocka_unit_test(unset_times_are_left_out),
                 cmocka_unit_test(selectors),
                 cmocka_unit_test(parts),
-                cmocka_unit_test(brief),
-                cmocka_unit_test(brief_of_little),
-                cmocka_unit_test(brief_without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

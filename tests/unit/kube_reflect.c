@@ -40,9 +40,10 @@ static void on_event(void *ctx, enum kube_event type, const struct json *object)
             json_str(meta, "resourceVersion", "?"));
 }
 
-static void on_synced(void *ctx)
+static void on_synced(void *ctx, const char *rv)
 {
         assert_true(atomic_load(&((struct kube_reflect *)ctx)->synced));
+        assert_string_equal(rv, ((struct kube_reflect *)ctx)->rv);
         say("synced\n");
 }
 

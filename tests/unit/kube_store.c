@@ -205,6 +205,52 @@ static void the_dead_stay_dead(void **state)
         assert_int_equal(alive, 0);
 }
 
+/* What a whole list does not show is gone, but for what was written after it was taken. */
+static void a_list_ends_what_it_does_not_show(void **state)
+{
+        struct heard h = {0};
+        struct kube_store_hooks hooks = {changed, undecodable, &h};
+        struct kube_store *s = kube_store_new(&type, &hooks);
+
+        (void)state;
+        h.store = s;
+        kube_store_listing(s);
+        event(s, KUBE_MODIFIED, "a", 1, "n1", 1);
+        event(s, KUBE_MODIFIED, "b", 2, "n1", 2);
+        event(s, KUBE_MODIFIED, "c", 3, "n1", 3);
+        event(s, KUBE_MODIFIED, "d", 4, "n1", 4);
+        kube_store_listed(s, "4");
+        assert_int_equal(kube_store_count(s), 4);
+
+        /* one is the same, one is not understood, one is gone, one is gone and was written before
+         */
+        *h.text = '\0';
+        kube_store_listing(s);
+        event(s, KUBE_MODIFIED, "a", 1, "n1", 1);
+        event(s, KUBE_MODIFIED, "b", 9, "bad", 2);
+        apply(s, "d", 7, 8);
+        apply(s, "new", 21, 6);
+        kube_store_listed(s, "20");
+        assert_non_null(strstr(h.text, "c 3->-1;"));
+        assert_non_null(strstr(h.text, "d 8->-1;"));
+        assert_null(strstr(h.text, "a "));
+        assert_null(strstr(h.text, "b 2"));
+        assert_int_equal(kube_store_count(s), 3);
+        assert_int_equal(value_of(s, "ns/b"), 2);
+        assert_int_equal(value_of(s, "ns/new"), 6);
+        apply(s, "c", 15, 3); /* a late answer from before it was gone */
+        assert_int_equal(value_of(s, "ns/c"), -1);
+
+        /* a list that did not come to its end says nothing */
+        kube_store_listing(s);
+        kube_store_listing(s);
+        event(s, KUBE_MODIFIED, "new", 21, "n1", 6);
+        kube_store_listed(s, "30");
+        assert_int_equal(kube_store_count(s), 1);
+        kube_store_free(s);
+        assert_int_equal(alive, 0);
+}
+
 static void undecodable_ones_keep_the_older(void **state)
 {
         struct heard h = {0};
@@ -438,6 +484,7 @@ int main(void)
                 cmocka_unit_test(changes_are_told),
                 cmocka_unit_test(an_older_version_never_wins),
                 cmocka_unit_test(the_dead_stay_dead),
+                cmocka_unit_test(a_list_ends_what_it_does_not_show),
                 cmocka_unit_test(undecodable_ones_keep_the_older),
                 cmocka_unit_test(index_follows_the_objects),
                 cmocka_unit_test(references_outlive_deletion_and_store),

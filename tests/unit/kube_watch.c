@@ -47,9 +47,10 @@ static void on_event(void *ctx, enum kube_event type, const struct json *object)
         note("%c%s ", "+~-"[type], json_str(json_get(object, "metadata"), "name", "?"));
 }
 
-static void on_synced(void *ctx)
+static void on_synced(void *ctx, const char *rv)
 {
         (void)ctx;
+        (void)rv;
         note("S ");
 }
 

@@ -34,10 +34,13 @@ struct kube_resource {
         const char *group_version; /* "v1", "drover.dev/v1alpha1" */
         const char *plural;
         bool namespaced;
+        bool metadata_only; /* of kube_list and kube_list_each: nothing else is sent (the API
+                               server's PartialObjectMetadataList) */
 };
 extern const struct kube_resource KUBE_PODS, KUBE_NODES, KUBE_EVENTS, KUBE_LEASES, KUBE_SECRETS,
         KUBE_MUTATING_WEBHOOKS, KUBE_VALIDATING_WEBHOOKS, KUBE_VMS, KUBE_MIGRATIONS, KUBE_HOSTS,
         KUBE_IMAGES;
+extern const struct kube_resource KUBE_NODES_METADATA;
 
 /*
  * Each call returns 0 or a negative errno mapped from the answer with e->http set: 404 -ENOENT when
@@ -60,9 +63,10 @@ must_check int kube_list(struct kube_client *c, const struct kube_resource *r, c
 /*
  * All pages, as they are at least by now (no cache may answer): each object is handed on as it
  * arrives, on the client's I/O thread, and kept nowhere. When pages expire it begins anew, so an
- * object may come twice.
+ * object may come twice. A negative result of `each` ends it and is its own.
  */
 must_check int kube_list_each(struct kube_client *c, const struct kube_resource *r, const char *ns,
+                              const char *label_selector,
                               int (*each)(void *ctx, const struct json *object, struct err *e),
                               void *ctx, struct err *e);
 must_check int kube_create(struct kube_client *c, const struct kube_resource *r, const char *ns,

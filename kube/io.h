@@ -32,6 +32,7 @@ struct kube_transfer {
         struct kube_client *client;
         const char *method;
         const char *url;
+        const char *accept;       /* NULL: application/json */
         const char *content_type; /* with a body */
         const char *body;         /* NULL: none */
         size_t body_len;

@@ -7,8 +7,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define LIST_MAX ((size_t)256 << 20) /* bytes of all items */
-#define RESTARTS 3                   /* when the pages expire before they are read */
+#define LIST_MAX      ((size_t)256 << 20) /* bytes of all items */
+#define METADATA_ONLY "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#define RESTARTS      3 /* when the pages expire before they are read */
 
 /* A page while it arrives. */
 struct page {
@@ -85,14 +86,15 @@ static int page_url(struct buf *url, struct kube_client *c, const struct kube_re
 }
 
 /* Fetches the page that p->next names (NULL: the first) and leaves the next one's token there. */
-static int fetch_page(struct kube_client *c, const char *url, struct page *p, struct err *e)
+static int fetch_page(struct kube_client *c, const struct kube_resource *r, const char *url,
+                      struct page *p, struct err *e)
 {
         int rc;
 
         free(p->next);
         p->next = NULL;
         p->split = kube_items_new(KUBE_OBJECT_MAX, on_item, on_metadata, p);
-        rc = kube_fetch(c, url, on_list, p, e);
+        rc = kube_fetch(c, url, r->metadata_only ? METADATA_ONLY : NULL, on_list, p, e);
         if (rc == 0 && !kube_items_done(&p->split))
                 rc = err_set(e, -EBADMSG, "the list ends before its end");
         kube_items_free(&p->split);
@@ -109,7 +111,7 @@ static int all_pages(struct kube_client *c, const struct kube_resource *r, const
 
                 rc = page_url(&url, c, r, ns, selectors, p->next, e);
                 if (rc == 0)
-                        rc = fetch_page(c, buf_str(&url), p, e);
+                        rc = fetch_page(c, r, buf_str(&url), p, e);
         } while (rc == 0 && p->next);
         return rc;
 }
@@ -120,10 +122,11 @@ static int wrap(int rc, const struct kube_resource *r, struct err *e)
 }
 
 int kube_list_each(struct kube_client *c, const struct kube_resource *r, const char *ns,
+                   const char *label_selector,
                    int (*each)(void *ctx, const struct json *object, struct err *e), void *ctx,
                    struct err *e)
 {
-        const char *const selectors[2] = {NULL, NULL};
+        const char *const selectors[2] = {label_selector, NULL};
         int rc = -ESTALE;
 
         for (int i = 0; rc == -ESTALE && i <= RESTARTS; i++) {

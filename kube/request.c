@@ -185,13 +185,14 @@ int kube_call_run(struct kube_client *c, const struct kube_call *call, struct js
         return rc == 0 && out ? parse_answer(&answer, out, e) : rc;
 }
 
-int kube_fetch(struct kube_client *c, const char *url,
+int kube_fetch(struct kube_client *c, const char *url, const char *accept,
                int (*sink)(void *ctx, const char *data, size_t len, struct err *e), void *ctx,
                struct err *e)
 {
         struct request r = {.transfer.client = c,
                             .transfer.method = "GET",
                             .transfer.url = url,
+                            .transfer.accept = accept,
                             .deadline_ms = c->tune.request_ms,
                             .sink = sink,
                             .ctx = ctx};

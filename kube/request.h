@@ -22,7 +22,7 @@ must_check int kube_call_run(struct kube_client *c, const struct kube_call *call
  * GET of a whole URL with retries, its body passed to sink as it comes, on the I/O thread. An
  * answer is passed at most once: after its first byte nothing is retried.
  */
-must_check int kube_fetch(struct kube_client *c, const char *url,
+must_check int kube_fetch(struct kube_client *c, const char *url, const char *accept,
                           int (*sink)(void *ctx, const char *data, size_t len, struct err *e),
                           void *ctx, struct err *e);
 

@@ -191,7 +191,7 @@ static int set_headers(struct kube_transfer *t)
 {
         struct kube_client *c = t->client;
         const char *token = c->cfg.token_file ? c->token.value : c->cfg.token;
-        int rc = add_header(t, "Accept: ", "application/json");
+        int rc = add_header(t, "Accept: ", t->accept ? t->accept : "application/json");
 
         if (rc == 0)
                 rc = add_header(t, "Expect:", "");

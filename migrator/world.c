@@ -315,10 +315,10 @@ static int take_in(void *store, const struct json *object, struct err *e)
 
 int world_take_over(struct world *w, struct err *e)
 {
-        int rc = kube_list_each(w->client, &KUBE_MIGRATIONS, NULL, take_in, w->migrations, e);
+        int rc = kube_list_each(w->client, &KUBE_MIGRATIONS, NULL, NULL, take_in, w->migrations, e);
 
         if (rc == 0)
-                rc = kube_list_each(w->client, &KUBE_VMS, NULL, take_in, w->vms, e);
+                rc = kube_list_each(w->client, &KUBE_VMS, NULL, NULL, take_in, w->vms, e);
         if (rc == 0)
                 kube_store_each(w->vms, queue_one, w);
         return rc;

@@ -80,13 +80,15 @@ static bool told_to_end(const sigset_t *signals, int ms)
 static int serve(const struct settings *s, struct kube_client *client, const sigset_t *signals,
                  struct err *e)
 {
-        struct webhook hook = {.client = client, .scheduler = s->scheduler};
+        struct hosts hosts;
+        struct webhook hook = {.client = client, .hosts = &hosts, .scheduler = s->scheduler};
         struct http_server *http;
         bool ready = false;
         int rc = cache_start(client, &hook.cache, e);
 
         if (rc < 0)
                 return rc;
+        hosts_init(&hosts, client);
         rc = http_server_start(&s->http, REVIEW_ROUTES, countof(REVIEW_ROUTES), &hook, &http, e);
         if (rc == 0) {
                 while (!told_to_end(signals, ready ? 60000 : 20))
@@ -97,6 +99,7 @@ static int serve(const struct settings *s, struct kube_client *client, const sig
                         }
                 http_server_stop(http, LINGER_MS, DRAIN_MS);
         }
+        hosts_free(&hosts);
         cache_stop(hook.cache);
         return rc;
 }

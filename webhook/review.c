@@ -19,6 +19,7 @@
 #define MESSAGE_MAX        ((size_t)64 << 10)
 #define EVICTION_ARENA_MAX ((size_t)256 << 10) /* the texts about one pod */
 #define ASKING_MS          4000 /* images are asked for; what is left after it is not */
+#define WARNING_MS         1000 /* ... and what is only warned of */
 #define LARGE              ((size_t)256 << 10) /* a body that takes milliseconds to read; so do */
 #define LARGE_VALUES       20000               /* so many values */
 #define LARGE_AT_ONCE      2
@@ -79,6 +80,24 @@ static bool has_image(void *ctx, const char *name)
         return rc != -ENOENT;
 }
 
+static bool largest_host(void *ctx, struct admission_room *out)
+{
+        struct review *r = ctx;
+
+        r->later |= !r->may_block;
+        return r->may_block &&
+               hosts_largest(r->hook->hosts, mono_add_ms(r->began, WARNING_MS), out);
+}
+
+static bool each_node(void *ctx, bool (*visit)(void *arg, const struct node *node), void *arg)
+{
+        struct review *r = ctx;
+
+        r->later |= !r->may_block;
+        return r->may_block &&
+               hosts_nodes(r->hook->hosts, mono_add_ms(r->began, WARNING_MS), visit, arg);
+}
+
 static int deny_problems(struct review *r, struct err *e)
 {
         struct buf text autobuf = buf_new(MESSAGE_MAX);
@@ -105,8 +124,13 @@ static bool spec_unchanged(const struct admission_request *req)
 static int judge_vm(struct review *r, const struct vm *vm, const struct wishes *wishes,
                     const struct vm *old, struct err *e)
 {
-        const struct admission_facts facts = {
-                .vm = vm, .wishes = wishes, .old = old, .image = has_image, .ctx = r};
+        const struct admission_facts facts = {.vm = vm,
+                                              .wishes = wishes,
+                                              .old = old,
+                                              .image = has_image,
+                                              .largest = r->hook->hosts ? largest_host : NULL,
+                                              .nodes = r->hook->hosts ? each_node : NULL,
+                                              .ctx = r};
 
         r->arena = arena_new(ARENA_MAX);
         if (!r->arena)

@@ -4,10 +4,12 @@
 
 #include "http/server.h"
 #include "webhook/cache.h"
+#include "webhook/hosts.h"
 
 struct webhook {
         struct cache *cache;
         struct kube_client *client;
+        struct hosts *hosts;   /* NULL: of what does not fit them nobody is warned */
         const char *scheduler; /* name for VM pods, "" leaves what they have */
 };
 

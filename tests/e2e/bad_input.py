@@ -198,6 +198,16 @@ def accepted(obj):
     return step
 
 
+def warned():
+    """Legal and unwise: it is created, and kubectl shows what it will wait for."""
+    done = create(vm(memory={"guest": "4096Gi"}, nodeSelector={"example.com/nowhere": "x"}), "--dry-run=server")
+    expect(done.returncode == 0, f"it was denied: {done.stderr.strip()}")
+    told = [line for line in done.stderr.splitlines() if line.startswith("Warning: ")]
+    for words in ("nobody can log in", "no hypervisor offers more than", "no node satisfies the placement now"):
+        expect(any(words in line for line in told), f"no warning says {words!r}: {told}")
+    yield from told
+
+
 def standing():
     for kind, obj in STANDING.items():
         lab.kubectl("delete", kind, "bad-updates", "--ignore-not-found", "--timeout=60s")
@@ -311,6 +321,7 @@ ARGS = {"Pod": {"metadata": {"name": "p", "namespace": "default"}, "spec": {}}, 
 
 def steps():
     return ([(f"accepted: {name}", accepted(obj)) for name, obj in ACCEPTED]
+            + [("warned of: nobody can log in, larger than all hosts, no such node", warned)]
             + [(f"denied: {name}", denied(obj, words)) for name, obj, words in DENIED]
             + [("objects to be changed", standing)]
             + [(f"change of {kind} denied: {name}", change_denied(kind, spec, words)) for name, kind, spec, words in CHANGED]

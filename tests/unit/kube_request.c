@@ -651,16 +651,16 @@ static void one_by_one(void **state)
 
         (void)state;
         begin(pages_of_all, &expired);
-        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), 0);
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, NULL, add_up, &sum, &e), 0);
         assert_int_equal(sum, 6);
         expired = 1; /* begins anew */
-        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), 0);
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, NULL, add_up, &sum, &e), 0);
         assert_int_equal(sum, 6 + 3 + 6);
         expired = 100;
-        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), -ESTALE);
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, NULL, add_up, &sum, &e), -ESTALE);
         expired = 0;
         sum = 100;
-        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, add_up, &sum, &e), -E2BIG);
+        assert_int_equal(kube_list_each(client, &KUBE_PODS, NULL, NULL, add_up, &sum, &e), -E2BIG);
         assert_int_equal(sum, 101);
 }
 

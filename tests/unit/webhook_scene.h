@@ -24,14 +24,17 @@ static struct {
         char events[SCENE_TEXT]; /* lines of the watch of VMs, from its begin */
         char stored[SCENE_TEXT]; /* what a GET of a VM yields, "": 404 */
         char images[SCENE_TEXT]; /* items of the list of images */
+        char nodes[SCENE_TEXT];  /* items of the list of Nodes, "-": refused */
+        char hosts[SCENE_TEXT];  /* ... of VirtualMachineHosts, likewise */
         char pod[SCENE_TEXT];    /* what a GET of a pod yields, "": 404 */
         char move[SCENE_TEXT];   /* likewise of a migration: of each of that name, or the first */
         char made[SCENE_TEXT];   /* target and body of the last POST */
         int posts, post_status;  /* post_status: instead of 201, when not 0 */
         int status;              /* of a GET of an object, when not 0 */
-        int vm_gets, image_gets;
-        bool hold; /* lists are not answered yet */
-        bool hang; /* nothing is, of what is asked for but lists and watches */
+        int vm_gets, image_gets, host_lists;
+        char asked[SCENE_TEXT]; /* target and headers of the last list of Nodes */
+        bool hold;              /* lists are not answered yet */
+        bool hang;              /* nothing is, of what is asked for but lists and watches */
 } scene = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void nap(int ms)
@@ -128,11 +131,33 @@ static inline void scene_post(struct fake_conn *c, const struct fake_request *r)
                     status == 201 ? r->body : "{\"kind\":\"Status\",\"message\":\"no\"}");
 }
 
+/* Lists of what the webhook does not watch; false for others. */
+static inline bool scene_listed(struct fake_conn *c, const struct fake_request *r)
+{
+        bool nodes = strstr(r->target, "/nodes"), hosts = strstr(r->target, "virtualmachinehosts");
+
+        if (!nodes && !hosts)
+                return false;
+        pthread_mutex_lock(&scene.lock);
+        scene.host_lists += hosts;
+        if (nodes)
+                snprintf(scene.asked, SCENE_TEXT, "%s\n%s", r->target, r->headers);
+        bool refused = *(nodes ? scene.nodes : scene.hosts) == '-';
+        pthread_mutex_unlock(&scene.lock);
+        if (refused)
+                fake_answer(c, 403, "", "{\"kind\":\"Status\",\"message\":\"no\"}");
+        else
+                scene_list(c, nodes ? scene.nodes : scene.hosts);
+        return true;
+}
+
 static inline void scene_script(struct fake_conn *c, const struct fake_request *r, void *ctx)
 {
         bool images = strstr(r->target, "virtualmachineimages");
 
         (void)ctx;
+        if (scene_listed(c, r))
+                return;
         if (!strcmp(r->method, "POST"))
                 scene_post(c, r);
         else if (strstr(r->target, "/namespaces/"))
@@ -200,7 +225,9 @@ static inline void scene_begin(void)
 static inline int scene_setup(void **state)
 {
         (void)state;
+        scene.nodes[0] = scene.hosts[0] = scene.asked[0] = 0;
         scene.events[0] = scene.stored[0] = scene.pod[0] = scene.move[0] = scene.made[0] = 0;
+        scene.host_lists = 0;
         scene.status = scene.vm_gets = scene.image_gets = scene.posts = scene.post_status = 0;
         scene.hold = scene.hang = false;
         scene_set(scene.listed, VM_JSON("web", "u1", "5", "ssd"));

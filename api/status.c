@@ -31,12 +31,24 @@ static void encode_granted(struct enc *e, const struct vm_grant *g)
         encode_shape(e, granted, &g->shape);
 }
 
+static void encode_wish(struct enc *e, const struct vm_wish *w)
+{
+        struct json *wish = enc_object(e, e->root, "wish");
+
+        if (!*w->placement)
+                return;
+        enc_str(e, wish, "placement", w->placement);
+        enc_time(e, wish, "changedAt", w->changed_us);
+        enc_bool(e, wish, "wavers", w->wavers);
+}
+
 struct json *vm_status_encode(const struct vm *vm)
 {
         struct enc e = enc_begin();
 
         enc_str(&e, e.root, "phase", vm_phase_name(vm->status.phase));
         enc_int(&e, e.root, "observedGeneration", vm->status.observed_generation);
+        encode_wish(&e, &vm->status.wish);
         struct json *owner = enc_object(&e, e.root, "owner");
         enc_str(&e, owner, "node", vm->status.owner.node);
         enc_int(&e, owner, "epoch", vm->status.owner.epoch);

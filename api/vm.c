@@ -147,6 +147,7 @@ static struct vm_shape decode_shape(struct dec *d, const struct at *at)
 static void decode_status(struct dec *d, const struct at *root, struct vm *vm)
 {
         struct at status = dec_object(d, root, "status");
+        struct at wish = dec_object(d, &status, "wish");
         struct at owner = dec_object(d, &status, "owner");
         struct at running = dec_object(d, &status, "running");
         struct at granted = dec_object(d, &status, "granted");
@@ -154,6 +155,9 @@ static void decode_status(struct dec *d, const struct at *root, struct vm *vm)
 
         vm->status.phase = vm_phase_parse(dec_str(d, &status, "phase", ""));
         vm->status.observed_generation = dec_int(d, &status, "observedGeneration", 0);
+        vm->status.wish.placement = dec_str(d, &wish, "placement", "");
+        vm->status.wish.changed_us = dec_time(d, &wish, "changedAt");
+        vm->status.wish.wavers = dec_bool(d, &wish, "wavers", false);
         vm->status.owner.node = dec_str(d, &owner, "node", "");
         vm->status.owner.epoch = dec_int(d, &owner, "epoch", 0);
         vm->status.pod_name = dec_str(d, &status, "podName", "");

@@ -64,6 +64,8 @@ void plan_begin_move(struct plan *p, const char *why)
         int64_t last = 0, wait_us;
         char hash[17];
 
+        if (plan_wish_wavers(p))
+                return;
         placement_hash(p->vm, hash);
         wait_us = backoff(p, hash);
         if (wait_us > 0) {
@@ -214,23 +216,13 @@ static bool drained_before(const struct vm *vm, const struct migration *m)
         return !strncmp(end, "-drain-", 7) && epoch != vm->status.owner.epoch;
 }
 
-/* Why the move is no longer wanted, NULL while it is. */
-static const char *unwanted(struct move *mv)
+/* Why the placement has no use for the move as it stands now; NULL while it has. */
+static const char *useless(struct move *mv)
 {
         const struct plan *p = mv->p;
         const struct rec_node *target;
         char hash[17], message[PLACEMENT_MESSAGE_MAX];
 
-        if (mv->m->meta.deleting)
-                return "cancelled: the migration was deleted";
-        if (mv->m->spec.cancel)
-                return "cancelled on request";
-        if (!plan_wants_run(p->vm))
-                return "cancelled: the VM is to stop";
-        if (uncordoned(mv))
-                return "cancelled: the node is schedulable again";
-        if (mv->m->spec.reason != REASON_PLACEMENT)
-                return NULL;
         if (!plan_misplaced(mv->p))
                 return "cancelled: the placement is satisfied where the VM is";
         if (plan_stays(mv->p, NULL))
@@ -245,6 +237,32 @@ static const char *unwanted(struct move *mv)
             placement_check(p->vm, target->node, true, message) != PLACE_OK)
                 return "cancelled: the target does not satisfy the newer placement";
         return NULL;
+}
+
+/* Why the move is to be called off; NULL while it is not, or not yet. */
+static const char *unwanted(struct move *mv)
+{
+        const char *why;
+
+        if (mv->m->meta.deleting)
+                return "cancelled: the migration was deleted";
+        if (mv->m->spec.cancel)
+                return "cancelled on request";
+        if (!plan_wants_run(mv->p->vm))
+                return "cancelled: the VM is to stop";
+        if (uncordoned(mv))
+                return "cancelled: the node is schedulable again";
+        if (mv->m->spec.reason != REASON_PLACEMENT)
+                return NULL;
+        why = useless(mv);
+        return why && plan_wish_settled(mv->p) ? why : NULL;
+}
+
+/* A copy that has not begun is not begun either for a wish that may be another one in a moment. */
+static bool undecided(struct move *mv)
+{
+        return mv->m->spec.reason == REASON_PLACEMENT &&
+               (plan_wish_wavers(mv->p) || (useless(mv) && !plan_wish_settled(mv->p)));
 }
 
 /* The guest has not been touched yet: ends here and now. While it is copied the agent must be
@@ -330,7 +348,10 @@ static void advance(struct move *mv)
                 return;
         switch (action) {
         case RCV_PROCEED:
-                move_proceed(mv);
+                if (undecided(mv))
+                        move_wait(mv, "waiting for the placement to settle");
+                else
+                        move_proceed(mv);
                 break;
         case RCV_ASK:
                 move_say(mv, t->message);

@@ -25,6 +25,8 @@ void move_give_up(struct move *mv, enum mig_phase end, const char *message);
 
 /* core/target.c: before the copy, a target is found and checked. */
 void move_proceed(struct move *mv);
+/* Or nothing of it yet, as the message says; its permit is for those that can go on. */
+void move_wait(struct move *mv, const char *message);
 /* The target's pod: the migration's name, and how many targets had no room after all. */
 void move_name_pod(struct move *mv);
 

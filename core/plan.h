@@ -42,6 +42,19 @@ const char *plan_misplaced(struct plan *p);
 const char *plan_stays(struct plan *p, const char **reason);
 void plan_phase(struct plan *p, enum vm_phase phase, const char *reason);
 
+/*
+ * core/settle.c: a first change of the placement is acted upon at once. One that follows another
+ * within REC_SETTLE_MS shows that more may come: nothing is begun for it before it has stood that
+ * long. What has been begun is called off for no change that has not. Both are known from the VM's
+ * status, which is written with each change of the spec anyway, so that a new leader waits no
+ * longer and no shorter.
+ */
+void plan_note_wish(struct plan *p);
+/* The placement has stood for REC_SETTLE_MS; else the VM is looked at again when it has. */
+bool plan_wish_settled(struct plan *p);
+/* It is one of several in quick succession, and has not; likewise. */
+bool plan_wish_wavers(struct plan *p);
+
 /* core/move.c: advances the unfinished migration m. */
 void plan_move(struct plan *p, const struct migration *m);
 /* Begins a migration when one is due. */

@@ -212,6 +212,7 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
                 plan_add(&p, REC_ADD_FINALIZER, in->vm->meta.name);
                 return p.rc;
         }
+        plan_note_wish(&p);
         p.next->status.observed_generation = in->vm->meta.generation;
         plan_life(&p, m);
         if (m)

@@ -53,6 +53,12 @@ static void give_back_permit(struct move *mv)
         mv->m->status.queue_position = 0;
 }
 
+void move_wait(struct move *mv, const char *message)
+{
+        give_back_permit(mv);
+        move_say(mv, message);
+}
+
 static void create_target(struct move *mv)
 {
         struct rec_action *act;
@@ -140,8 +146,7 @@ static void check_target(struct move *mv)
         if (rule != PREFLIGHT_OK && (!transient || unfit_for_long(mv, rule))) {
                 move_give_up(mv, MIG_FAILED, v.message);
         } else if (rule != PREFLIGHT_OK) {
-                give_back_permit(mv);
-                move_say(mv, v.message);
+                move_wait(mv, v.message);
         } else if (!has_permit(mv)) {
                 return;
         } else if (!mv->p->in->permits.target_free) {

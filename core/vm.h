@@ -85,6 +85,13 @@ struct vm_migration_policy {
         enum handover handover;
 };
 
+/* The placement's last change. */
+struct vm_wish {
+        const char *placement; /* placement_hash; "": none has been seen */
+        int64_t changed_us;    /* when it was seen */
+        bool wavers;           /* it followed another one closely */
+};
+
 enum vm_phase {
         VM_PENDING,  /* wants to run, no pod yet or pod not bound */
         VM_STARTING, /* owned by a node whose agent is starting it */
@@ -106,6 +113,7 @@ struct vm_owner {
 struct vm_status {
         enum vm_phase phase;
         int64_t observed_generation;
+        struct vm_wish wish;
         struct vm_owner owner;
         const char *pod_name;
         struct strs addresses;

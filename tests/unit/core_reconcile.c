@@ -302,7 +302,7 @@ static void test_label_of_a_node_moves(void **state)
         play();
         assert_int_equal(w.nmigs, 1);
         w.labels[0][2].value = "a";
-        play();
+        settle();
         assert_int_equal(last()->status.phase, MIG_CANCELLED);
 }
 
@@ -332,6 +332,9 @@ static void test_patch_back_before_scheduled(void **state)
         play();
         want_zone("a");
         play();
+        assert_int_equal(last()->status.phase, MIG_PENDING);
+        assert_in_range(w.out.again_ms, 1, REC_SETTLE_MS + 1);
+        settle();
         assert_int_equal(last()->status.phase, MIG_CANCELLED);
         assert_int_equal(w.npods, 1);
         assert_non_null(pod("drover-vm-demo-e1"));
@@ -343,6 +346,9 @@ static void test_patch_back_while_copying(void **state)
         copying();
         want_zone("a");
         play();
+        assert_false(last()->spec.cancel);
+        assert_in_range(w.out.again_ms, 1, REC_SETTLE_MS + 1);
+        settle();
         assert_int_equal(last()->status.phase, MIG_COPYING); /* the agent is asked */
         assert_true(last()->spec.cancel);
         assert_int_equal(w.npods, 2);
@@ -362,7 +368,7 @@ static void test_too_late_to_cancel(void **state)
         domain(0, 0, DOMAIN_ABSENT);
         play();
         want_zone("a");
-        play();
+        settle();
         assert_int_equal(last()->status.phase, MIG_SWITCHING);
         assert_false(last()->spec.cancel);
         assert_int_equal(w.npods, 2);
@@ -377,7 +383,11 @@ static void test_newer_placement_remakes_the_pod(void **state)
         char made_for[17];
         snprintf(made_for, sizeof(made_for), "%s", pod("drover-move-demo-1-1")->placement);
         w.vm.spec.placement.node_name = "node2"; /* another wish, still not node1 */
+        w.vm.meta.generation++;
         play();
+        assert_string_equal(pod("drover-move-demo-1-1")->placement, made_for); /* which wavers */
+        assert_false(last()->status.permit);
+        settle();
         assert_int_equal(w.nmigs, 1);
         assert_int_equal(w.migs[0].status.phase, MIG_PENDING);
         assert_string_not_equal(pod("drover-move-demo-1-1")->placement, made_for);
@@ -389,7 +399,8 @@ static void test_newer_placement_spoils_the_target(void **state)
         (void)state;
         copying();
         want_zone("c");
-        play();
+        settle();
+        settle();
         assert_true(w.migs[0].spec.cancel);
         last()->status.transfer.state = TRANSFER_CANCELLED;
         play();
@@ -399,20 +410,116 @@ static void test_newer_placement_spoils_the_target(void **state)
         assert_int_equal(w.nmigs, 2);
 }
 
-static void test_a_wish_that_wavers_is_waited_out(void **state)
+/* Twenty changes a second between two zones, the last one is for the second. */
+static void storm(const char *one, const char *other)
+{
+        for (int i = 0; i < 100; i++) {
+                want_zone(i % 2 ? other : one);
+                play();
+                w.now += 50000;
+        }
+}
+
+static void test_a_storm_is_one_move(void **state)
 {
         (void)state;
         running();
-        for (int i = 0; i < 50; i++) { /* ten times a second */
-                want_zone(i % 2 ? "a" : "b");
-                play();
-                w.now += 100000;
-        }
-        assert_true(w.nmigs <= 4);
-        want_zone("b");
-        w.now += (int64_t)9 * 1000000;
+        storm("b", "a");
+        storm("a", "b");
+        assert_int_equal(w.nmigs, 1);
+        assert_int_equal(last()->status.phase, MIG_PENDING); /* whatever it sought, it waits */
+        assert_false(last()->status.permit);
+        settle();
+        pod("drover-move-demo-1-1")->node = "node2";
         play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_int_equal(w.nmigs, 1);
+}
+
+static void test_a_storm_that_ends_at_home_is_called_off_once(void **state)
+{
+        (void)state;
+        running();
+        storm("b", "a");
         assert_int_equal(last()->status.phase, MIG_PENDING);
+        settle();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+        assert_int_equal(w.nmigs, 1);
+        assert_int_equal(w.npods, 1);
+}
+
+static void test_a_storm_stops_no_copy(void **state)
+{
+        (void)state;
+        copying();
+        storm("a", "b");
+        settle();
+        assert_false(last()->spec.cancel);
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+        assert_int_equal(w.nmigs, 1);
+}
+
+/* The move is over before the storm is: the next one waits for its end. */
+static void test_a_storm_begins_no_second_move(void **state)
+{
+        (void)state;
+        copying();
+        storm("c", "b");
+        last()->status.transfer.state = TRANSFER_DONE;
+        domain(0, 0, DOMAIN_ABSENT);
+        domain(1, 2, DOMAIN_RUNNING);
+        storm("c", "b");
+        settle();
+        assert_int_equal(w.migs[0].status.phase, MIG_SUCCEEDED);
+        assert_int_equal(w.nmigs, 1);
+        storm("b", "c");
+        settle();
+        assert_int_equal(w.nmigs, 2);
+}
+
+/* What was not seen in between may have been anything. */
+static void test_changes_at_one_look_are_a_storm(void **state)
+{
+        (void)state;
+        running();
+        want_zone("a");
+        play();
+        w.now += 60000000;
+        want_zone("c");
+        want_zone("b");
+        play();
+        assert_int_equal(w.nmigs, 0);
+        assert_in_range(w.out.again_ms, 1, REC_SETTLE_MS + 1);
+        settle();
+        assert_int_equal(w.nmigs, 1);
+}
+
+static void test_other_changes_of_the_spec_delay_nothing(void **state)
+{
+        (void)state;
+        running();
+        want_zone("a");
+        play();
+        w.now += 60000000;
+        w.vm.meta.generation++; /* its memory, say */
+        play();
+        want_zone("b");
+        play();
+        assert_int_equal(w.nmigs, 1);
+        assert_non_null(pod("drover-move-demo-1-1"));
+}
+
+/* The new leader's clock is behind that of the former one. */
+static void test_a_clock_set_back_delays_nothing(void **state)
+{
+        (void)state;
+        copying();
+        want_zone("a");
+        play();
+        assert_false(last()->spec.cancel);
+        w.now -= 3600000000;
+        play();
+        assert_true(last()->spec.cancel);
 }
 
 static void test_failure_keeps_the_guest_and_waits(void **state)
@@ -1251,7 +1358,13 @@ int main(void)
                 T(test_too_late_to_cancel),
                 T(test_newer_placement_remakes_the_pod),
                 T(test_newer_placement_spoils_the_target),
-                T(test_a_wish_that_wavers_is_waited_out),
+                T(test_a_storm_is_one_move),
+                T(test_a_storm_that_ends_at_home_is_called_off_once),
+                T(test_a_storm_stops_no_copy),
+                T(test_a_storm_begins_no_second_move),
+                T(test_changes_at_one_look_are_a_storm),
+                T(test_other_changes_of_the_spec_delay_nothing),
+                T(test_a_clock_set_back_delays_nothing),
                 T(test_failure_keeps_the_guest_and_waits),
                 T(test_failure_in_the_handover_is_asked_about_first),
                 T(test_lost_handover_with_a_silent_source),

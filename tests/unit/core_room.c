@@ -209,6 +209,7 @@ static void a_refused_target_is_called_off_like_any(void **state)
         play();
         want_zone("a");
         play();
+        settle();
         assert_int_equal(last()->status.phase, MIG_CANCELLED);
         assert_int_equal(w.npods, 1);
 }

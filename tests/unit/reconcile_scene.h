@@ -103,6 +103,7 @@ static inline int setup(void **state)
         vm->spec.placement.node_name = "";
         vm->spec.placement.affinity_json = vm->spec.placement.tolerations_json =
                 vm->spec.placement.spread_json = vm->spec.placement.priority_class = "";
+        vm->status.wish.placement = "";
         vm->status.owner.node = vm->status.pod_name = vm->status.restarted_at = "";
         vm->status.running = (struct vm_shape){0, "", 0, ""};
         vm->status.reason = vm->status.migration.name = vm->status.migration.phase =
@@ -312,6 +313,13 @@ static inline void want_zone(const char *zone)
         w.selector = (struct kv){"zone", zone};
         w.vm.spec.placement.node_selector = (struct kvs){&w.selector, 1};
         w.vm.meta.generation++;
+}
+
+/* The wish has stood long enough. */
+static inline void settle(void)
+{
+        w.now += REC_SETTLE_MS * INT64_C(1000);
+        play();
 }
 
 /* A move to node2 is being copied. */

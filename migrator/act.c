@@ -228,6 +228,8 @@ static int set_migration(struct doing *d, const struct rec_action *act, struct e
         was = kube_ref_object(ref);
         rc = reserve_target(d, was, act->migration, e);
         if (rc == 0)
+                rc = claims_note(w->claims, act->migration, mono_now(), e);
+        if (rc == 0)
                 rc = set_status(d, &KUBE_MIGRATIONS, w->migrations, &act->migration->meta,
                                 migration_written(was), migration_status_encode(act->migration), e);
         if (rc)

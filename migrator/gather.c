@@ -176,9 +176,18 @@ static int nodes_of(struct world *w, struct gathered *g)
 
 /* --- permits: counted when a move waits for one */
 
+struct counting {
+        struct permits_count *count;
+        struct claims *claims;
+        struct mono now;
+};
+
 static bool count_one(void *ctx, const void *object)
 {
-        permits_add(ctx, object);
+        const struct counting *c = ctx;
+        struct claimed copy;
+
+        permits_add(c->count, claims_see(c->claims, object, c->now, &copy));
         return true;
 }
 
@@ -193,15 +202,15 @@ static const char *target_of(const struct rec_input *in, const struct migration 
 static int permits(struct world *w, const struct permit_limits *limits, struct gathered *g)
 {
         const struct migration *m = asking(&g->in);
-        struct permits_count *c;
+        struct counting c = {.claims = w->claims, .now = mono_now()};
 
         if (!m)
                 return 0;
-        c = permits_begin(g->arena, m, g->in.vm->status.owner.node, target_of(&g->in, m));
-        if (!c)
+        c.count = permits_begin(g->arena, m, g->in.vm->status.owner.node, target_of(&g->in, m));
+        if (!c.count)
                 return -ENOMEM;
-        kube_store_each(w->migrations, count_one, c);
-        g->in.permits = permits_judge(c, limits);
+        kube_store_each(w->migrations, count_one, &c);
+        g->in.permits = permits_judge(c.count, limits);
         return 0;
 }
 

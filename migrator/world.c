@@ -236,7 +236,8 @@ static bool make_stores(struct world *w)
             !w->queue)
                 return false;
         w->rooms = rooms_new(w->vms, w->migrations, w->hosts);
-        return w->rooms;
+        w->claims = claims_new();
+        return w->rooms && w->claims;
 }
 
 int world_make(struct kube_client *client, struct world *w, struct err *e)
@@ -280,6 +281,7 @@ void world_stop(struct world *w)
 {
         for (size_t i = 0; i < countof(w->watches); i++)
                 kube_watch_stop(w->watches[i]);
+        claims_free(w->claims);
         rooms_free(w->rooms);
         kube_store_free(w->vms);
         kube_store_free(w->pods);

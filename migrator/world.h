@@ -10,6 +10,7 @@
 #include "kube/client.h"
 #include "kube/queue.h"
 #include "kube/store.h"
+#include "migrator/claims.h"
 #include "migrator/rooms.h"
 
 #include <pthread.h>
@@ -33,7 +34,8 @@ struct world {
         struct kube_store *pods;       /* by "namespace/VM" */
         struct kube_store *migrations; /* by "namespace/VM" */
         struct kube_store *hosts, *nodes;
-        struct rooms *rooms; /* what is promised of the hosts; also tells a node's VMs */
+        struct claims *claims; /* places for moves that are being written */
+        struct rooms *rooms;   /* what is promised of the hosts; also tells a node's VMs */
         struct heartbeats *heartbeats;
         struct kube_watch *watches[6];
 

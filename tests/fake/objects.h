@@ -17,6 +17,7 @@ struct fake_objects {
         int64_t rv;
         int writes;
         int refuse; /* answer so many requests with 500 first */
+        bool mute;  /* do the next write without an answer, which is the script's caller's then */
 };
 void fake_objects_init(struct fake_objects *o);
 void fake_objects_free(struct fake_objects *o);

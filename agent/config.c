@@ -125,8 +125,9 @@ int agent_config_parse(int argc, char **argv, struct agent_config *out, struct e
                               "of all guests that leave, together, 0 for no limit",
                               &c.migration_bandwidth_mibps, 0, 1048576),
                 OPTION_NUMBER("stop-grace", "STOP_GRACE_SECONDS", "S",
-                              "from asking a guest to shut down to ending it", &c.stop_grace_s, 0,
-                              3600),
+                              "from asking a guest to shut down to ending it, "
+                              "unless its VM says otherwise",
+                              &c.stop_grace_s, 0, 3600),
                 OPTION_NUMBER("probe-deadline", "PROBE_DEADLINE_MS", "MS", "of a mount's answer",
                               &c.probe_deadline_ms, 10, 60000),
                 OPTION_NUMBER("disk-deadline", "DISK_DEADLINE_SECONDS", "S", "for making a disk",

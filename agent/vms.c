@@ -79,10 +79,18 @@ static int64_t do_start(const struct job *j)
         return WORK_DONE;
 }
 
+/* As the VM says now, which may change while the guest shuts down. */
+static int64_t grace_ms(const struct job *j)
+{
+        int64_t s = j->vm ? j->vm->spec.stop_grace_s : VM_GRACE_DEFAULT;
+
+        return 1000 * (s == VM_GRACE_DEFAULT ? j->a->config.stop_grace_s : s);
+}
+
 /* Asks first; insists after the grace, or at once where there is nobody to ask. */
 static int64_t do_stop(const struct job *j)
 {
-        int64_t grace = j->a->config.stop_grace_s * 1000;
+        int64_t grace = grace_ms(j);
         struct err e = {0};
         bool first;
         int64_t since = starts_stopping(j->a->starts, j->uuid, now_ms(), &first);

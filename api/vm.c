@@ -119,6 +119,8 @@ static void decode_spec(struct dec *d, const struct at *root, struct vm *vm)
         vm->spec.run_text = dec_str(d, &spec, "runStrategy", "");
         vm->spec.run = run_strategy_parse(vm->spec.run_text);
         vm->spec.restarted_at = dec_str(d, &spec, "restartedAt", "");
+        vm->spec.stop_grace_s =
+                dec_int(d, &spec, "terminationGracePeriodSeconds", VM_GRACE_DEFAULT);
         vm->spec.shape.cores = dec_int(d, &cpu, "cores", 1);
         vm->spec.shape.cpu_model = dec_str(d, &cpu, "model", "");
         vm->spec.shape.memory = dec_quantity(d, &memory, "guest");

@@ -8,6 +8,7 @@
 #define DOWNTIME_MAX  60000
 #define BANDWIDTH_MAX 1048576
 #define TIMEOUT_MAX   86400
+#define GRACE_MAX     3600
 
 /* The kube-system and drover-system namespaces, whose pods no webhook of ours sees. */
 static bool exempt(const char *ns)
@@ -327,6 +328,13 @@ static void eviction(struct admit *c)
                            c->vm->spec.eviction_text);
 }
 
+static void grace(struct admit *c)
+{
+        if (c->vm->spec.stop_grace_s != VM_GRACE_DEFAULT)
+                admit_between(c, spot(NULL, "spec.terminationGracePeriodSeconds"),
+                              c->vm->spec.stop_grace_s, 0, GRACE_MAX);
+}
+
 static const struct {
         enum admission_rule rule;
         void (*check)(struct admit *c);
@@ -363,6 +371,7 @@ static const struct {
         {ADMIT_PRIORITY_CLASS, admit_priority_class},
         {ADMIT_MIGRATION, migration},
         {ADMIT_EVICTION, eviction},
+        {ADMIT_GRACE, grace},
         {ADMIT_DISK_CHANGED, admit_disk_changes},
 };
 _Static_assert(countof(rules) == ADMISSION_RULES - 1, "a row for each rule");

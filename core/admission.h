@@ -46,6 +46,7 @@ enum admission_rule {
         ADMIT_PRIORITY_CLASS,
         ADMIT_MIGRATION,
         ADMIT_EVICTION,
+        ADMIT_GRACE,
         ADMIT_DISK_CHANGED, /* an existing disk gets another source or size */
         ADMISSION_RULES
 };

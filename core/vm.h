@@ -131,6 +131,8 @@ struct vm_status {
         const char *reason; /* why Failed or Pending, a sentence */
 };
 
+#define VM_GRACE_DEFAULT INT64_MIN /* as the node's agent is configured */
+
 struct vm {
         struct arena *arena;
         struct meta meta;
@@ -138,6 +140,7 @@ struct vm {
                 enum run_strategy run;
                 const char *run_text; /* as written, "" when absent */
                 const char *restarted_at;
+                int64_t stop_grace_s; /* from asking the guest to shut down to ending it */
                 struct vm_shape shape;
                 struct vm_disk *disks;
                 size_t ndisks;

@@ -247,6 +247,11 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         json_set_str(pod, "apiVersion", "v1");
         json_set_str(pod, "kind", "Pod");
         rc = metadata(pod, vm, act);
+        /*
+         * However long the guest may take to shut down: its handle is deleted when it is gone, and
+         * ends at once. More would only be waited for where the signal to end comes before the
+         * handle listens.
+         */
         json_set_int(spec, "terminationGracePeriodSeconds", 1);
         json_set_bool(spec, "automountServiceAccountToken", false);
         json_set_bool(spec, "enableServiceLinks", false);

@@ -103,6 +103,8 @@ DENIED = [
     ("zero cores", vm(cpu={"cores": 0}), ["spec.cpu.cores"]),
     ("bad MAC", vm(networks=[{"name": "n", "mac": "xx:54"}]), ["spec.networks[0].mac", "unicast"]),
     ("a MAC of a group", vm(networks=[{"name": "n", "mac": "53:54:00:00:00:01"}]), ["spec.networks[0].mac", "unicast"]),
+    ("a grace of a day", vm(terminationGracePeriodSeconds=86400), ["spec.terminationGracePeriodSeconds", "3600"]),
+    ("a grace of less than nothing", vm(terminationGracePeriodSeconds=-1), ["spec.terminationGracePeriodSeconds", "0"]),
     ("unknown run strategy", vm(runStrategy="Sometimes"), ["spec.runStrategy", "Sometimes"]),
 
     ("an image from nowhere", image(), ["spec.source", "exactly one of url and file"]),

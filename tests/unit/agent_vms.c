@@ -508,6 +508,22 @@ static void the_grace_is_kept(void **state)
         assert_int_equal(domain_is(UID), '-');
 }
 
+/* Longer and shorter than the agent's own, and changed while the guest shuts down. */
+static void the_vms_own_grace_is_kept(void **state)
+{
+        (void)state;
+        s.a.config.stop_grace_s = 0;
+        set_vm(UID, "n1", 2, "\"runStrategy\":\"Halted\",\"terminationGracePeriodSeconds\":3600");
+        set_domain(UID, 2, "", 'R');
+        int64_t next = work();
+        assert_true(next > 0 && next <= 1000);
+        assert_int_equal(domain_is(UID), 'R');
+        s.a.config.stop_grace_s = 60;
+        set_vm(UID, "n1", 2, "\"runStrategy\":\"Halted\",\"terminationGracePeriodSeconds\":0");
+        assert_int_equal(work(), WORK_DONE);
+        assert_int_equal(domain_is(UID), '-');
+}
+
 static void a_received_guest_is_resumed_by_its_owner(void **state)
 {
         (void)state;
@@ -642,6 +658,7 @@ int main(void)
                 STORY(halted),
                 STORY(a_deleted_vm_is_gone_when_its_disks_are),
                 STORY(the_grace_is_kept),
+                STORY(the_vms_own_grace_is_kept),
                 STORY(a_received_guest_is_resumed_by_its_owner),
                 STORY(what_a_failed_move_left_is_removed),
                 STORY(a_guest_left_over_is_never_resumed),

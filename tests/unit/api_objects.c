@@ -41,6 +41,7 @@ static void vm_meta_and_shape(void **state)
         assert_int_equal(vm->spec.run, RUN_RERUN_ON_FAILURE);
         assert_string_equal(vm->spec.run_text, "RerunOnFailure");
         assert_string_equal(vm->spec.restarted_at, "2026-01-02T00:00:00Z");
+        assert_int_equal(vm->spec.stop_grace_s, 120);
         assert_int_equal(vm->spec.shape.cores, 4);
         assert_string_equal(vm->spec.shape.cpu_model, "EPYC-Milan-v1");
         assert_int_equal(vm->spec.shape.memory, 2LL << 30);
@@ -249,6 +250,7 @@ static void vm_defaults(void **state)
         assert_false(vm->spec.migration.post_copy);
         assert_int_equal(vm->spec.migration.handover, HANDOVER_PROVEN);
         assert_int_equal(vm->spec.eviction, EVICTION_LIVE_MIGRATE);
+        assert_int_equal(vm->spec.stop_grace_s, VM_GRACE_DEFAULT);
         assert_string_equal(vm->spec.placement.affinity_json, "");
         assert_string_equal(vm->spec.placement.tolerations_json, "");
         assert_string_equal(vm->spec.placement.spread_json, "");

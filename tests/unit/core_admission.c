@@ -375,6 +375,12 @@ static const struct row rows[] = {
         {ADMIT_MIGRATION, "'migration':{'postCopy':true}", "spec.migration.postCopy",
          "needs handover: Fast"},
         {ADMIT_OK, "'migration':{'postCopy':true,'handover':'Fast'}", NULL, NULL},
+        {ADMIT_GRACE, "'terminationGracePeriodSeconds':-1", "spec.terminationGracePeriodSeconds",
+         "-1 is not between 0 and 3600"},
+        {ADMIT_GRACE, "'terminationGracePeriodSeconds':3601", "spec.terminationGracePeriodSeconds",
+         "3601"},
+        {ADMIT_OK, "'terminationGracePeriodSeconds':0", NULL, NULL},
+        {ADMIT_OK, "'terminationGracePeriodSeconds':3600", NULL, NULL},
         {ADMIT_EVICTION, "'evictionStrategy':'Kill'", "spec.evictionStrategy",
          "\"Kill\" is neither"},
 };

@@ -1,6 +1,8 @@
 """cutproxy.py ADDRESS PORT LISTEN N: forwards connections to ADDRESS:PORT and cuts each when it has carried N TLS records of
-application data, both directions counted together. Says "ready", and "cut" for each."""
+application data, both directions counted together. Says "ready", "cut" for each, and "carried N" when a connection has
+carried its Nth."""
 
+import os
 import socket
 import struct
 import sys
@@ -9,6 +11,10 @@ import threading
 TARGET, PORT, LISTEN, LIMIT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 APPLICATION_DATA = 23
 SO_MARK = 36
+
+
+def say(words):
+    os.write(1, f"{words}\n".encode())  # at once: there are many threads
 
 
 class Pair:
@@ -39,10 +45,12 @@ class Pair:
                     self.count += kind == APPLICATION_DATA
                     if self.count > LIMIT and not self.over:
                         self.over = True
-                        print("cut", flush=True)
+                        say("cut")
                     if self.over:
                         break
                 b.sendall(head + body)
+                if kind == APPLICATION_DATA:
+                    say(f"carried {self.count}")
         except OSError:
             pass
         for s in (a, b):
@@ -56,7 +64,7 @@ listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", LISTEN))
 listener.listen(16)
-print("ready", flush=True)
+say("ready")
 while True:
     try:
         Pair(listener.accept()[0])

@@ -1,5 +1,7 @@
 """Semantics of placement: what makes a guest move, what does not, and what happens when the wish changes midway."""
 
+import datetime
+import subprocess
 import threading
 import time
 
@@ -11,6 +13,7 @@ from lab import at, condition, expect
 
 
 MIGRATION_PORTS = (49152, 49215)  # libvirt's
+LEARNED = 0.2  # seconds after which a bridge must know
 SETTLES = 0.5  # seconds after which a wish counts that followed another one closely
 
 
@@ -27,6 +30,58 @@ def listens(node):
     """The addresses at which a guest's memory is taken."""
     rows = [line.split()[3].rsplit(":", 1) for line in lab.node_exec(node, "ss", "-Hltn").splitlines()]
     return {address for address, port in rows if MIGRATION_PORTS[0] <= int(port) <= MIGRATION_PORTS[1]}
+
+
+class Learning:
+    """Where a node's bridge learns that a MAC is, as the kernel tells it."""
+    MARK = "02:00:00:00:00:fe"
+
+    def __init__(self, node, mac):
+        self.node, self.mac, self.seen, self.ready = node, mac, [], False
+        self.process = self.thread = None
+
+    def _bridge(self, *args):
+        lab.run("ip", "netns", "exec", f"drover-{self.node}", "bridge", *args, check=False)
+
+    def _told(self):
+        """An entry of ours is heard of: from now on nothing is missed."""
+        self._bridge("fdb", "add", self.MARK, "dev", "br0", "self")
+        self._bridge("fdb", "del", self.MARK, "dev", "br0", "self")
+        return self.ready
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["nice", "-n", "-20", "ip", "netns", "exec", f"drover-{self.node}", "bridge", "monitor", "fdb"],
+                                        stdout=subprocess.PIPE, text=True)
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+        try:
+            lab.wait_for(self._told, 20, "hearing of what the bridge learns")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _read(self):
+        for line in self.process.stdout:
+            words, now = line.split(), time.time()
+            self.ready |= self.MARK in words
+            if words[:2] == [self.mac, "dev"]:
+                self.seen.append((now, words[2]))
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.thread.join()
+        self.process.wait()
+
+    def first(self, port):
+        """When it was learned at that port."""
+        return next((when for when, where in self.seen if where == port), None)
+
+
+def ports_of(node, mac):
+    """Where the node's bridge has that MAC."""
+    shown = lab.run("ip", "netns", "exec", f"drover-{node}", "bridge", "fdb", "show", "br", "br0").stdout
+    return {words[2] for line in shown.splitlines() if (words := line.split())[:2] == [mac, "dev"]}
 
 
 class Semantics:
@@ -53,7 +108,9 @@ class Semantics:
             ("handover Fast, by consent", self.fast),
             ("post-copy, by consent", self.post_copy),
             ("the guest's clock is set after a move", self.clock),
+            ("the bridges know at once where it is", self.learned),
             ("required anti-affinity between VMs", self.anti_affinity),
+            ("required affinity between VMs", self.near),
             ("writes while it is moved to and fro", self.writes),
             ("not complete in time: it stays", self.late_aborts),
             ("not complete in time: it stands still for the rest", self.late_pauses),
@@ -290,6 +347,50 @@ class Semantics:
             lab.kubectl("delete", "vm", "keeps-away", "--wait=false") # nobody is at home to shut it down
             lab.kubectl("label", "vm", self.g.name, "group-")
             self.g.patch(affinity=None)
+
+    def near(self):
+        """It may go to node2 or node3 and would rather go to node2, but the VM that it has to be near is on node3."""
+        rule = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": {"group": "near"}}, "topologyKey": "kubernetes.io/hostname"}]}}
+        rather = [{"weight": 100, "preference": {"matchExpressions": [
+            {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node2"]}]}}]
+
+        def one_of(*names):
+            wish = {**require("kubernetes.io/hostname", "In", *names), **rule}
+            wish["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = rather
+            self.g.patch(nodeName=None, affinity=wish)
+        other = guest.spec("stays-near", nodeName="node3", memory={"guest": "128Mi"}, disks=[{"name": "d", "blank": {"size": "16Mi"}}])
+        other["metadata"]["labels"]["group"] = "near"
+        lab.apply(other)
+        try:
+            lab.watch("vm", "stays-near", lambda v: at(v, "status.phase") == "Running", 120, "Running")
+            one_of("node2")
+            vm = self.g.watch(lambda v: condition(v, "PlacementSatisfied").get("reason") == "Unschedulable", 60, "unschedulable")
+            said = condition(vm, "PlacementSatisfied")["message"]
+            expect("affinity" in said and at(vm, "status.owner.node") == "node1", f"on {at(vm, 'status.owner.node')}: {said}")
+            one_of("node2", "node3")
+            self.g.on("node3")
+        finally:
+            lab.kubectl("delete", "vm", "stays-near", "--wait=false")
+            self.g.patch(affinity=None)
+        return [said]
+
+    def learned(self):
+        """Frames to the guest go to where it runs from the moment on at which it does."""
+        self.g.patch(nodeName="node1", affinity=None)
+        mac = lab.node_exec("node1", "virsh", "-q", "domiflist", f"default_{self.g.name}").split()[4]
+        with Learning("node2", mac) as bridge:
+            self.g.patch(nodeName="node2")
+            self.g.on("node2")
+            port = lab.node_exec("node2", "virsh", "-q", "domiflist", f"default_{self.g.name}").split()[0]
+            lab.wait_for(lambda: bridge.first(port), 10, f"learned that {mac} is at {port}: {bridge.seen}")
+        resumed = datetime.datetime.fromisoformat(at(self.g.migrations()[-1], "status.transfer.endedAt").replace("Z", "+00:00"))
+        late = bridge.first(port) - resumed.timestamp()
+        expect(late < LEARNED, f"{mac} was learned at {port} {late:.3f} s after the guest was resumed")
+        expect(ports_of("node2", mac) == {port}, f"node2 has {mac} at {ports_of('node2', mac)}")
+        left = {p for p in ports_of("node1", mac) if p.startswith("vnet")}
+        expect(not left, f"node1 has {mac} at {left}")
+        return [f"{mac} learned at {port} {1000 * late:+.0f} ms from the resumption"]
 
     def writes(self):
         """Every record that was answered meanwhile is on the disk."""

@@ -2,8 +2,9 @@
  * Permits that are being written. A place is counted from the journals (core/permits.h), which the
  * store shows a moment after they are written, or much later where nobody knows whether a write was
  * done: the answer was lost, or did not come in time. So a place is claimed before it is written,
- * and counts as taken until the journal is seen at another version, which shows whether it was, or
- * for longer than a request lives.
+ * and counts as taken until the journal is seen at another version, which shows whether it was. If
+ * it is not, not even when the watch, had it been silent, would have been renewed, nothing was
+ * written and no longer can be.
  *
  * Thread safe; calls nobody, so that it may be asked with a store's lock held.
  */
@@ -14,7 +15,7 @@
 #include "base/mono.h"
 #include "core/migration.h"
 
-#define CLAIMS_MS       90000
+#define CLAIMS_MS       200000 /* a request lives 30 s, a watch is silent for 90 s at most */
 #define CLAIMS_NODE_MAX 254 /* bytes of a node's name */
 
 struct claims;

@@ -16,7 +16,7 @@
 #include "core/migration.h"
 
 #define CLAIMS_MS       200000 /* a request lives 30 s, a watch is silent for 90 s at most */
-#define CLAIMS_NODE_MAX 254 /* bytes of a node's name */
+#define CLAIMS_NODE_MAX 254    /* bytes of a node's name */
 
 struct claims;
 struct claims *claims_new(void); /* NULL when out of memory */

@@ -69,9 +69,12 @@ static bool queue_waiting(void *ctx, const void *object)
         return true;
 }
 
-static bool holds(const struct migration *m)
+/* As others are told. */
+static bool holds(struct world *w, const struct migration *m)
 {
-        return m && permits_held(m);
+        struct claimed copy;
+
+        return m && permits_held(claims_see(w->claims, m, mono_now(), &copy));
 }
 
 static bool queues(const struct migration *m)
@@ -84,10 +87,11 @@ static void on_migration(void *ctx, const void *before, const void *after)
         struct world *w = ctx;
         const struct migration *was = before, *is = after;
         const struct migration *m = is ? is : was;
+        bool held = holds(w, was);
 
         changed_vm(w, m->meta.ns, m->spec.vm);
         /* a permit has come free, or the others in the queue move up or down */
-        if ((holds(was) && !holds(is)) || queues(was) != queues(is))
+        if ((held && !holds(w, is)) || queues(was) != queues(is))
                 kube_store_each(w->migrations, queue_waiting, w);
 }
 

@@ -188,7 +188,7 @@ static void add_vm(const char *name)
         make(scene.vms, path, vm_json(name, "n1", 1, 0));
         snprintf(path, sizeof(path), MIGS_PATH "m%s", name);
         make(scene.migrations, path,
-             object("{'metadata':{'name':'m%s','namespace':'default','uid':'u-m%s',"
+             object("{'metadata':{'name':'m%s','namespace':'default','uid':'m-m%s',"
                     "'resourceVersion':'%lld','finalizers':['drover.dev/vm'],"
                     "'creationTimestamp':'2026-01-01T00:00:00Z'},"
                     "'spec':{'vm':'%s','reason':'User'}}",
@@ -311,12 +311,22 @@ static void lost_on_the_way(void **state)
         assert_false(has_permit("b"));
 }
 
-/* The move is over by what is seen next: the place is free. */
+/* The move is over by what is seen next: the place is free, and who waits is told. */
 static void the_truth_frees_it(void **state)
 {
+        char key[KUBE_KEY_MAX];
+        bool told = false;
+
         (void)state;
         lost(TAKES_AND_CUTS);
+        while (kube_queue_take(scene.queue, key, 0))
+                kube_queue_done(scene.queue, key);
         put(scene.migrations, migration_json("ma", "a", "Succeeded", "n2"));
+        while (kube_queue_take(scene.queue, key, 0)) {
+                told |= !strcmp(key, "default/b");
+                kube_queue_done(scene.queue, key);
+        }
+        assert_true(told);
         assert_int_equal(turn_of("b"), 0);
         assert_true(has_permit("b"));
 }

@@ -217,6 +217,15 @@ static void security(struct json *spec, struct json *container)
                  json_new_string("ALL"));
 }
 
+/*
+ * What the handle itself needs; the guest's share is the extender's to count.
+ *
+ * There is no limit of CPU time: a small one would throttle the container's start by seconds, and
+ * one that does not would reserve a part of a CPU for each guest, for a program that sleeps. So the
+ * pod is Burstable, not Guaranteed, and the kernel's choice when a node has no memory left: behind
+ * all that use more than they have asked for, but before the guests. That costs a guest nothing,
+ * and its pod some seconds of not being Ready: the kubelet starts the container again.
+ */
 static void container(struct json *spec, const char *image)
 {
         struct json *c = json_add(json_array_at(spec, "containers"), json_new_object());
@@ -229,8 +238,7 @@ static void container(struct json *spec, const char *image)
         for (size_t i = 0; i < countof(kinds); i++) {
                 struct json *r = json_object_at(resources, kinds[i]);
 
-                /* what the handle itself needs; the guest's share is the extender's to count */
-                if (!i) /* no limit: it would throttle the container's start by seconds */
+                if (!i)
                         json_set_str(r, "cpu", "1m");
                 json_set_str(r, "memory", i ? "16Mi" : "4Mi");
         }

@@ -15,7 +15,7 @@
 #define ROUNDS      4 /* of one run: a turn each; the rest is for the next */
 #define CA_SECRET   "drover-ca-key"
 
-static const struct kube_resource services = {"v1", "services", true};
+static const struct kube_resource services = {"v1", "services", true, false};
 
 struct run {
         struct kube_client *client;

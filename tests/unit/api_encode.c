@@ -189,12 +189,9 @@ static void parts(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(round_trip),
-                cmocka_unit_test(no_memory),
-                cmocka_unit_test(empty),
-                cmocka_unit_test(unset_times_are_left_out),
-                cmocka_unit_test(selectors),
-                cmocka_unit_test(parts),
+                cmocka_unit_test(round_trip), cmocka_unit_test(no_memory),
+                cmocka_unit_test(empty),      cmocka_unit_test(unset_times_are_left_out),
+                cmocka_unit_test(selectors),  cmocka_unit_test(parts),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* drover-agent: a hypervisor node's hands. Puts the parts together and waits for the signal to end.
  */
 #include "agent/arrivals.h"
+#include "agent/doctor.h"
 #include "agent/moves.h"
 #include "agent/offers.h"
 #include "agent/pods.h"
@@ -241,6 +242,8 @@ int main(int argc, char **argv)
 
         if (argc > 1 && !strcmp(argv[1], "tool"))
                 return agent_tool(argc - 2, argv + 2);
+        if (argc > 1 && !strcmp(argv[1], "doctor"))
+                return agent_doctor(argc - 2, argv + 2);
         log_init("agent");
         int rc = agent_config_parse(argc, argv, &r.a.config, &e);
         if (rc > 0)

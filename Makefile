@@ -15,6 +15,8 @@ say = @printf '  %-4s %s\n' $(1) $(2)
 
 LIBS     := base core api kube http
 BINARIES := webhook extender migrator agent certs
+# programs that users have: build/bin/kubectl-drover
+PLUGINS  := kubectl
 IMAGES   := $(BINARIES) handle
 
 WARN   := -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -48,7 +50,7 @@ objs  = $(patsubst %.c,$(B)/obj/%.o,$(1))
 ARCH := $(foreach l,http kube api core base,$(B)/lib/lib$(l).a)
 
 .PHONY: all
-all: $(foreach b,$(IMAGES),$(B)/bin/drover-$(b))
+all: $(foreach b,$(IMAGES),$(B)/bin/drover-$(b)) $(foreach p,$(PLUGINS),$(B)/bin/$(p)-drover)
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -71,6 +73,14 @@ $(B)/bin/drover-$(1): $(call objs,$(call src,$(1))) $(ARCH)
 endef
 $(foreach b,$(BINARIES),$(eval $(call binary,$(b))))
 
+define plugin
+$(B)/bin/$(1)-drover: $(call objs,$(call src,$(1))) $(ARCH)
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$(Q)$(CC) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
+endef
+$(foreach p,$(PLUGINS),$(eval $(call plugin,$(p))))
+
 # The handle does nothing but wait: static, without any library of ours.
 $(B)/bin/drover-handle: handle/main.c Makefile
 	@mkdir -p $(@D)
@@ -81,7 +91,7 @@ $(B)/bin/drover-handle: handle/main.c Makefile
 UNITS     := $(filter-out tests/unit/oom.c,$(call src,tests/unit))
 UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNITS))
 UNIT_COMMON := $(call objs,tests/unit/oom.c $(call src,tests/fake))
-folder_of   = $(filter $(BINARIES),$(firstword $(subst _, ,$(1))))
+folder_of   = $(filter $(BINARIES) $(PLUGINS),$(firstword $(subst _, ,$(1))))
 shell_objs  = $(foreach f,$(call folder_of,$(1)),$(call objs,$(filter-out $(f)/main.c,$(call src,$(f)))))
 
 define unit
@@ -142,7 +152,7 @@ $(B)/bench/extender $(B)/bench/load:
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- checks of the code itself
-FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) kubectl tests/unit tests/fake tests/hostile tests/fuzz tests/bench tests/bench/admission tests/lab,$(d)/*.[ch]))
+FORMATTED := $(wildcard $(foreach d,$(LIBS) $(IMAGES) $(PLUGINS) tests/unit tests/fake tests/hostile tests/fuzz tests/bench tests/bench/admission tests/lab,$(d)/*.[ch]))
 .PHONY: lint format
 lint: all
 	@scripts/lint $(FORMATTED)

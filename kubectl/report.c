@@ -1,0 +1,133 @@
+#include "kubectl/report.h"
+
+#include "api/finding.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NODES_TOLD 8
+
+/* Checks that only a newer agent knows come last. */
+static size_t rank(const struct finding *x)
+{
+        size_t check = x->check < DOCTOR_CHECKS ? x->check : DOCTOR_CHECKS;
+
+        return check * DOCTOR_VERDICTS + (DOCTOR_FAULT - x->verdict);
+}
+
+#define RANKS ((DOCTOR_CHECKS + 1) * DOCTOR_VERDICTS)
+
+void report_sort(struct findings *f)
+{
+        struct finding *sorted = arena_array(f->arena, f->n, sizeof(*sorted));
+        size_t at[RANKS + 1] = {0};
+
+        f->failed |= !sorted;
+        if (!sorted)
+                return;
+        for (size_t i = 0; i < f->n; i++)
+                at[rank(&f->v[i]) + 1]++;
+        for (size_t r = 1; r < RANKS; r++)
+                at[r] += at[r - 1];
+        for (size_t i = 0; i < f->n; i++)
+                sorted[at[rank(&f->v[i])]++] = f->v[i];
+        f->v = sorted;
+        f->max = f->n;
+}
+
+static void add_clean(struct buf *b, const char *s)
+{
+        for (; *s; s++)
+                buf_addf(b, "%c", (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+}
+
+static bool alike(const struct finding *a, const struct finding *b)
+{
+        if (a->check != b->check || a->verdict != b->verdict)
+                return false;
+        return a->verdict == DOCTOR_OK || (!strcmp(a->says, b->says) && !strcmp(a->mend, b->mend) &&
+                                           !strcmp(a->subject, b->subject));
+}
+
+static void add_verdict(struct buf *b, enum doctor_verdict v, bool colour)
+{
+        static const char *const COLOURS[DOCTOR_VERDICTS] = {"\033[32m", "\033[33m", "\033[1;31m"};
+
+        buf_addf(b, "%s%-8s%s", colour ? COLOURS[v] : "", doctor_verdict_name(v),
+                 colour ? "\033[0m" : "");
+}
+
+/* The nodes of the alike ones from i on that are bad; of those that are right the first alone. */
+static void add_where(const struct findings *f, size_t i, size_t n, struct buf *b)
+{
+        size_t told = 0;
+
+        for (size_t k = i; k < i + n && (f->v[i].verdict != DOCTOR_OK || k == i); k++) {
+                if (!*f->v[k].node || told == NODES_TOLD)
+                        continue;
+                buf_adds(b, told++ ? ", " : "");
+                add_clean(b, f->v[k].node);
+        }
+        if (told == NODES_TOLD && n > told)
+                buf_addf(b, " and %zu more", n - told);
+        if (*f->v[i].subject && *f->v[i].node) {
+                buf_adds(b, " ");
+                add_clean(b, f->v[i].subject);
+        }
+        buf_adds(b, told ? ": " : "");
+}
+
+static void add_row(const struct findings *f, size_t i, size_t n, bool colour, struct buf *b)
+{
+        const struct finding *x = &f->v[i];
+
+        buf_addf(b, "%2u %-21s", x->check, doctor_check_name(x->check));
+        add_verdict(b, x->verdict, colour);
+        add_where(f, i, n, b);
+        add_clean(b, x->says);
+        if (x->verdict == DOCTOR_OK && n > 1)
+                buf_addf(b, " (and %zu more)", n - 1);
+        buf_adds(b, "\n");
+        if (*x->mend) {
+                buf_addf(b, "%32s", "");
+                add_clean(b, x->mend);
+                buf_adds(b, "\n");
+        }
+}
+
+int report_table(const struct findings *f, bool colour, struct buf *b)
+{
+        size_t count[DOCTOR_VERDICTS] = {0}, n;
+
+        for (size_t i = 0; i < f->n; i += n) {
+                for (n = 1; i + n < f->n && alike(&f->v[i], &f->v[i + n]); n++)
+                        ;
+                add_row(f, i, n, colour, b);
+        }
+        for (size_t i = 0; i < f->n; i++)
+                count[f->v[i].verdict]++;
+        buf_addf(b, "%zu faults, %zu warnings, %zu ok\n", count[DOCTOR_FAULT],
+                 count[DOCTOR_WARNING], count[DOCTOR_OK]);
+        return b->failed ? b->error : 0;
+}
+
+int report_json(const struct findings *f, struct buf *b)
+{
+        int64_t count[DOCTOR_VERDICTS] = {0};
+        autojson struct json *j = json_new_object();
+        struct json *list = json_new_array();
+        bool ok = list;
+
+        for (size_t i = 0; i < f->n; i++) {
+                count[f->v[i].verdict]++;
+                ok = ok && json_add(list, finding_encode(&f->v[i]));
+        }
+        ok = json_set_str(j, "verdict", doctor_verdict_name(findings_worst(f))) && ok;
+        ok = json_set_int(j, "faults", count[DOCTOR_FAULT]) && ok;
+        ok = json_set_int(j, "warnings", count[DOCTOR_WARNING]) && ok;
+        ok = json_set(j, "findings", list) && ok;
+        if (!ok)
+                return -ENOMEM;
+        int rc = json_print(j, b);
+        return rc ? rc : buf_adds(b, "\n");
+}

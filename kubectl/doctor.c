@@ -259,8 +259,8 @@ static int examine_nodes(struct doctor *d, struct err *e)
                 return err_set(e, -ENOENT, "--nodes: no agent runs on some of %s", d->flags.nodes);
         if (found && !ask_agents(d, v, found))
                 return err_set(e, -ECANCELED,
-                               "interrupted; nothing is left in the pools, but for "
-                               "nodes that did not answer");
+                               "interrupted; the agents remove what they have left in "
+                               "the pools");
         return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "agent/checkup.h"
 
+#include "core/mountplan.h"
 #include "core/preflight.h"
 
 #include <inttypes.h>
@@ -92,8 +93,15 @@ void checkup_mount(const struct checkup_mount *m, const char *node, struct findi
                              m->path);
                 return;
         }
-        findings_add(f, DOCTOR_POOL_MOUNT, node, m->pool, DOCTOR_OK, NULL, "%s is %s of %s",
-                     m->path, m->source, m->fstype);
+        if (m->wanted && mountplan_decide(m->wanted, m->source) == MOUNTPLAN_REFUSE)
+                findings_add(f, DOCTOR_POOL_MOUNT, node, m->pool, DOCTOR_FAULT,
+                             "Unmount it by hand once no guest uses it: the right one is then "
+                             "mounted by itself. Or correct the ConfigMap drover-pools.",
+                             "%s is mounted at %s, and not %s as the ConfigMap drover-pools has it",
+                             m->source, m->path, m->wanted);
+        else
+                findings_add(f, DOCTOR_POOL_MOUNT, node, m->pool, DOCTOR_OK, NULL, "%s is %s of %s",
+                             m->path, m->source, m->fstype);
         if (has(m->options, "ro"))
                 findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_FAULT,
                              "Mount it read-write, and export it with rw.", "%s is read-only",

@@ -15,6 +15,7 @@ struct checkup_mount {
         bool mounted;                          /* in the agent's pod */
         bool elsewhere;                        /* libvirtd sees another mount there, or none */
         const char *fstype, *source, *options; /* when mounted; options separated by commas */
+        const char *wanted; /* the source that mount-pools is told to mount; NULL: it is not told */
 };
 void checkup_mount(const struct checkup_mount *m, const char *node, struct findings *f);
 

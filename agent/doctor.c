@@ -4,6 +4,7 @@
 #include "agent/child.h"
 #include "agent/facts.h"
 #include "agent/mountinfo.h"
+#include "agent/mountpools.h"
 #include "agent/ports.h"
 #include "agent/proc.h"
 #include "agent/tool.h"
@@ -136,6 +137,23 @@ static bool find_mount(const char *path, struct checkup_mount *m, struct arena *
         return m->mounted && m->fstype && m->source && m->options;
 }
 
+/* What mount-pools is told to mount there; NULL: nothing, or it is not used here. */
+static const char *wanted_at(const char *path, struct arena *a)
+{
+        autobuf struct buf text = buf_new((size_t)64 << 10);
+        struct mountplan_entry *want = arena_array(a, MOUNT_POOLS_MAX, sizeof(*want));
+        struct err e;
+        size_t n = 0;
+
+        if (!want || file_read(MOUNT_POOLS_FILE, &text, &e) ||
+            mountplan_parse(buf_str(&text), want, MOUNT_POOLS_MAX, &n, &e))
+                return NULL;
+        for (size_t i = 0; i < n; i++)
+                if (!strcmp(want[i].path, path))
+                        return want[i].source;
+        return NULL;
+}
+
 static bool examine_mount(const struct agent_config *c, size_t i, struct findings *f)
 {
         const struct agent_pool *pool = &c->pools[i];
@@ -146,6 +164,7 @@ static bool examine_mount(const struct agent_config *c, size_t i, struct finding
         struct err e;
 
         m.mounted = find_mount(pool->path, &m, f->arena);
+        m.wanted = wanted_at(pool->path, f->arena);
         if (pid > 0) {
                 snprintf(file, sizeof(file), "/proc/%d/mountinfo", pid);
                 int rc = mountinfo_read(file, pool->path, &theirs, &e);

@@ -2,6 +2,7 @@
  */
 #include "agent/arrivals.h"
 #include "agent/doctor.h"
+#include "agent/mountpools.h"
 #include "agent/moves.h"
 #include "agent/offers.h"
 #include "agent/pods.h"
@@ -244,6 +245,8 @@ int main(int argc, char **argv)
                 return agent_tool(argc - 2, argv + 2);
         if (argc > 1 && !strcmp(argv[1], "doctor"))
                 return agent_doctor(argc - 2, argv + 2);
+        if (argc > 1 && !strcmp(argv[1], "mount-pools"))
+                return mount_pools_main(argc - 2, argv + 2);
         log_init("agent");
         int rc = agent_config_parse(argc, argv, &r.a.config, &e);
         if (rc > 0)

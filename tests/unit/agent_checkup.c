@@ -91,6 +91,14 @@ static void mounts(void **state)
                  "mounted safely"},
                 {{.mounted = true, .fstype = "ext4", .options = "rw,relatime"}, 0, 1, "ext4"},
                 {{.mounted = true, .fstype = "ceph", .options = "rw"}, 0, 0, "ceph"},
+                {{.mounted = true, .fstype = "nfs4", .options = NFS42, .wanted = "nas:/x/"},
+                 0,
+                 0,
+                 "mounted safely"},
+                {{.mounted = true, .fstype = "nfs4", .options = NFS42, .wanted = "nas:/y"},
+                 2,
+                 0,
+                 "and not nas:/y"},
         };
 
         (void)state;

@@ -233,11 +233,12 @@ void checkup_bridges(const struct strs *have, const struct strs *needed, const c
                              "no VM with it come here.",
                              "there is no bridge %s, which VMs ask for", needed->v[i]);
         }
-        if (!missing)
+        if (!needed->n)
                 findings_add(f, DOCTOR_BRIDGES, node, "", DOCTOR_OK, NULL,
-                             needed->n ? "all %zu bridges that VMs ask for are there"
-                                       : "no VM asks for a bridge (%zu)",
-                             needed->n);
+                             "no VM asks for a bridge");
+        else if (!missing)
+                findings_add(f, DOCTOR_BRIDGES, node, "", DOCTOR_OK, NULL,
+                             "the bridges that VMs ask for are there: %zu", needed->n);
 }
 
 void checkup_name(const char *peer, int64_t ms, const char *address, const char *back,

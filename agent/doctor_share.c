@@ -19,7 +19,8 @@
 
 #define LEAVE_MS       3000
 #define SEEN_MS        3000 /* how long a token may take to show up: caches of attributes end by then */
-#define WAIT_MS        60000 /* for the word of whoever runs us; then all is removed */
+#define WAIT_MS        120000 /* for the word of whoever runs us; then all is removed */
+#define SEEN_NOW_MS    200
 #define FORGET_MS      3000
 #define LINE_MAX_BYTES ((size_t)64 << 10)
 
@@ -29,6 +30,7 @@ struct share {
         char name[DOCTOR_NAME_MAX];
         struct lock_holder held[AGENT_POOLS_MAX];
         bool touched[AGENT_POOLS_MAX], hangs[AGENT_POOLS_MAX];
+        bool waited[AGENT_POOLS_MAX]; /* in vain: no other token there needs as long any more */
         struct findings *f;
 };
 
@@ -89,7 +91,8 @@ static void look(struct share *s, size_t i, const char *peer)
         struct err e;
 
         doctor_name(name, s->run, peer);
-        int rc = offer_seen(p->path, name, s->run, SEEN_MS, &e);
+        int rc = offer_seen(p->path, name, s->run, s->waited[i] ? SEEN_NOW_MS : SEEN_MS, &e);
+        s->waited[i] |= rc != 0;
         s->hangs[i] |= rc == -ETIMEDOUT || rc == -EDEADLK;
         if (rc) {
                 findings_add(s->f, DOCTOR_SHARED, node, p->name, DOCTOR_FAULT,

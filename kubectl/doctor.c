@@ -134,7 +134,9 @@ static int read_query(struct doctor *d, size_t q, struct err *e)
                 return 0;
         if (!rc && !text->len) /* of --ignore-not-found */
                 return json_parse("{}", 2, 2, &d->said[q], e);
-        return rc ? rc : json_parse(buf_str(text), text->len, JOB_OUTPUT_MAX, &d->said[q], e);
+        if (!rc && json_parse(buf_str(text), text->len, JOB_OUTPUT_MAX, &d->said[q], e))
+                return err_wrap(e, "kubectl get");
+        return rc;
 }
 
 /* 0, -ECANCELED, or why nothing at all can be examined. */
@@ -328,7 +330,7 @@ int doctor_main(int argc, char **argv)
                 OPTION_TEXT("nodes", NULL, "NAME,...", "examine these alone", &d.flags.nodes),
                 OPTION_TEXT("output", NULL, "table|json", "also as -o", &d.flags.output),
                 OPTION_NUMBER("timeout", NULL, "S", "for each of the three steps",
-                              &d.flags.timeout_s, 5, 55),
+                              &d.flags.timeout_s, 5, 50),
                 OPTION_TEXT("kubectl", NULL, "PATH", "the program to run", &d.flags.kubectl),
         };
         static char output[] = "--output";

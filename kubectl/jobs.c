@@ -225,5 +225,7 @@ int job_result(const struct job *j, const char *name, struct err *e)
         if (end > from)
                 return err_set(e, -EIO, "%s: %.*s", name,
                                (int)(end - from < 300 ? end - from : 300), text + from);
-        return err_set(e, -EIO, "%s: ended with status %#x", name, (unsigned)j->status);
+        if (WIFSIGNALED(j->status))
+                return err_set(e, -EIO, "%s: ended by signal %d", name, WTERMSIG(j->status));
+        return err_set(e, -EIO, "%s: exit code %d", name, WEXITSTATUS(j->status));
 }

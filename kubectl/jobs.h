@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define JOB_OUTPUT_MAX ((size_t)64 << 20)
+#define JOB_OUTPUT_MAX ((size_t)32 << 20)
 #define JOB_ERROR_MAX  ((size_t)8 << 10)
 
 struct job {

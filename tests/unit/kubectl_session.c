@@ -144,7 +144,7 @@ static void hostile_ones(void **state)
                 const char *script, *says;
                 int64_t ms;
         } ROWS[] = {
-                {"exit 3\n", "status", LONG_MS},
+                {"exit 3\n", "exit code 3", LONG_MS},
                 {"echo 'Error from server (Forbidden): no exec' >&2; exit 1\n", "Forbidden",
                  LONG_MS},
                 {"echo 'drover-agent: doctor: not expected, see --help' >&2; exit 2\n",
@@ -157,7 +157,7 @@ static void hostile_ones(void **state)
                 {"sleep 60\n", "no answer in time", 300},
                 {"exec yes\n", "bytes of output", LONG_MS},
                 {"echo '{\"waiting\":true}'; exec sleep 60\n", "no answer in time", 300},
-                {"kill -9 $$\n", "status", LONG_MS},
+                {"kill -9 $$\n", "signal 9", LONG_MS},
         };
 
         (void)state;

@@ -133,7 +133,7 @@ static void good_ones(void **state)
         assert_true(o.clocks[0].low_us <= o.clocks[0].high_us);
         snprintf(path, sizeof(path), "%s/pod-1.go", folder);
         assert_int_equal(file_read(path, &go, &e), 0);
-        assert_string_equal(buf_str(&go), "go default=n1 default=n2 \n");
+        assert_string_equal(buf_str(&go), "go default=n1 default=n2\n");
         assert_true(there("pod-1.tidy") && there("pod-2.tidy"));
         arena_free(o.arena);
 }
@@ -155,7 +155,8 @@ static void hostile_ones(void **state)
                  "not understand", LONG_MS},
                 {"echo '{\"waiting\":true}'; echo '{\"done\":true}'; exit 0\n", "", LONG_MS},
                 {"sleep 60\n", "no answer in time", 300},
-                {"exec yes\n", "bytes of output", LONG_MS},
+                {"exec yes\n", "not understand", LONG_MS},
+                {"head -c 9000000 /dev/zero | tr '\\0' x\n", "bytes of output", LONG_MS},
                 {"echo '{\"waiting\":true}'; exec sleep 60\n", "no answer in time", 300},
                 {"kill -9 $$\n", "signal 9", LONG_MS},
         };

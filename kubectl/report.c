@@ -3,36 +3,33 @@
 #include "api/finding.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NODES_TOLD 8
 
-/* Checks that only a newer agent knows come last. */
-static size_t rank(const struct finding *x)
+/* What is alike stands together; beyond that, node by node. */
+static int compare(const void *x, const void *y)
 {
-        size_t check = x->check < DOCTOR_CHECKS ? x->check : DOCTOR_CHECKS;
+        const struct finding *a = x, *b = y;
+        int rc = 0;
 
-        return check * DOCTOR_VERDICTS + (DOCTOR_FAULT - x->verdict);
+        if (a->check != b->check)
+                return a->check < b->check ? -1 : 1;
+        if (a->verdict != b->verdict)
+                return a->verdict > b->verdict ? -1 : 1;
+        if (a->verdict != DOCTOR_OK)
+                rc = strcmp(a->subject, b->subject);
+        if (!rc && a->verdict != DOCTOR_OK)
+                rc = strcmp(a->says, b->says);
+        if (!rc)
+                rc = strcmp(a->node, b->node);
+        return rc ? rc : strcmp(a->subject, b->subject);
 }
-
-#define RANKS ((DOCTOR_CHECKS + 1) * DOCTOR_VERDICTS)
 
 void report_sort(struct findings *f)
 {
-        struct finding *sorted = arena_array(f->arena, f->n, sizeof(*sorted));
-        size_t at[RANKS + 1] = {0};
-
-        f->failed |= !sorted;
-        if (!sorted)
-                return;
-        for (size_t i = 0; i < f->n; i++)
-                at[rank(&f->v[i]) + 1]++;
-        for (size_t r = 1; r < RANKS; r++)
-                at[r] += at[r - 1];
-        for (size_t i = 0; i < f->n; i++)
-                sorted[at[rank(&f->v[i])]++] = f->v[i];
-        f->v = sorted;
-        f->max = f->n;
+        qsort(f->v, f->n, sizeof(*f->v), compare);
 }
 
 static void add_clean(struct buf *b, const char *s)

@@ -5,8 +5,7 @@
 #include "base/buf.h"
 #include "core/doctor.h"
 
-/* Sorts them by check, then by the verdict, the worst first, then as they came. The list is then
- * full. */
+/* By check, the worst verdict first, what is alike together, then by node. */
 void report_sort(struct findings *f);
 /*
  * One line for what is right of each check, one and its remedy for each thing that is not; alike

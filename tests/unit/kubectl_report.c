@@ -58,6 +58,25 @@ static void many_nodes(void **state)
         assert_non_null(strstr(buf_str(&b), "n, n, n, n, n, n, n, n and 2 more: old\n"));
 }
 
+/* Those of several nodes are told together, in whatever order they came. */
+static void alike_ones_together(void **state)
+{
+        static const char *const NODES[] = {"n3", "n1", "n2"};
+        autoarena struct arena *a = arena_new(1 << 16);
+        autobuf struct buf b = buf_new(1 << 16);
+        struct findings f = findings_new(a, 16);
+
+        (void)state;
+        for (int i = 0; i < 3; i++) {
+                findings_add(&f, DOCTOR_BRIDGES, NODES[i], "br7", DOCTOR_WARNING, "Make it.", "no");
+                findings_add(&f, DOCTOR_BRIDGES, NODES[i], "br8", DOCTOR_WARNING, "Make it.", "no");
+        }
+        report_sort(&f);
+        assert_int_equal(report_table(&f, false, &b), 0);
+        assert_non_null(strstr(buf_str(&b), "n1, n2, n3 br7: no\n"));
+        assert_non_null(strstr(buf_str(&b), "n1, n2, n3 br8: no\n"));
+}
+
 static void json(void **state)
 {
         autoarena struct arena *a = arena_new(1 << 16);
@@ -86,6 +105,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(table),
                 cmocka_unit_test(many_nodes),
+                cmocka_unit_test(alike_ones_together),
                 cmocka_unit_test(json),
         };
 

@@ -20,7 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PARTS_MS     8000
+#define PARTS_MS     8000  /* for each */
+#define ALL_PARTS_MS 16000 /* for all of them */
+#define AT_ONCE      8     /* they share the agent's memory limit */
 #define PEERS_MAX    32
 #define PARTS_MAX    (AGENT_POOLS_MAX + 1 + 2 * PEERS_MAX)
 #define FINDINGS_MAX 1024
@@ -45,14 +47,16 @@ void doctor_tell(struct findings *f)
         fflush(stdout);
 }
 
-/* --- children, all at a time, with one deadline */
+/* --- children, some at a time, with deadlines */
 
 struct part {
         struct child child;
+        const char *argv[8];
         unsigned check; /* that fails when it does not answer */
         const char *subject, *mend;
         bool *hangs; /* may be NULL: told so when it does not answer */
         bool started;
+        struct mono end;
 };
 
 struct parts {
@@ -65,19 +69,27 @@ struct parts {
 static struct part *add_part(struct parts *p, unsigned check, const char *subject, const char *mend,
                              const char *verb, const char *a, const char *b, const char *c)
 {
-        const char *const argv[] = {AGENT_SELF, "doctor", "part", verb, a, b, c, NULL};
         struct part *x = &p->v[p->n];
-        struct err e;
 
         if (p->n == PARTS_MAX)
                 return NULL;
         p->n++;
-        *x = (struct part){.check = check, .subject = subject, .mend = mend};
-        x->started = !child_start(&x->child, argv, &e);
-        if (!x->started)
-                findings_add(p->f, check, p->config->node, subject, DOCTOR_FAULT, NULL,
-                             "not examined: %s", e.msg);
+        *x = (struct part){.argv = {AGENT_SELF, "doctor", "part", verb, a, b, c, NULL},
+                           .check = check,
+                           .subject = subject,
+                           .mend = mend};
         return x;
+}
+
+static void start_part(struct parts *p, struct part *x)
+{
+        struct err e;
+
+        x->end = mono_add_ms(mono_now(), PARTS_MS);
+        x->started = !child_start(&x->child, x->argv, &e);
+        if (!x->started)
+                findings_add(p->f, x->check, p->config->node, x->subject, DOCTOR_FAULT, x->mend,
+                             "not examined: %s", e.msg);
 }
 
 /* Its whole lines are findings. */
@@ -90,28 +102,34 @@ static void pass_on(const struct part *x)
                         fwrite(text, 1, (size_t)(end + 1 - text), stdout);
 }
 
-static void end_parts(struct parts *p)
+static void end_part(struct parts *p, struct part *x, struct mono end)
 {
-        struct mono end = mono_add_ms(mono_now(), PARTS_MS);
+        struct mono now = mono_now();
+        int64_t left = mono_ms_between(now, x->end), all = mono_ms_between(now, end);
+        bool ended = child_wait(&x->child, left < all ? left : all);
+
+        pass_on(x);
+        if (!ended)
+                findings_add(p->f, x->check, p->config->node, x->subject, DOCTOR_FAULT, x->mend,
+                             "no answer within %d s", PARTS_MS / 1000);
+        else if (!WIFEXITED(x->child.status) || WEXITSTATUS(x->child.status))
+                findings_add(p->f, x->check, p->config->node, x->subject, DOCTOR_FAULT, x->mend,
+                             "the check of it crashed: status %#x", (unsigned)x->child.status);
+        if (!ended && x->hangs)
+                *x->hangs = true;
+        child_free(&x->child);
+}
+
+static void run_parts(struct parts *p)
+{
+        struct mono end = mono_add_ms(mono_now(), ALL_PARTS_MS);
+        size_t next = 0;
 
         for (size_t i = 0; i < p->n; i++) {
-                struct part *x = &p->v[i];
-                int64_t left = mono_ms_between(mono_now(), end);
-
-                if (!x->started)
-                        continue;
-                bool ended = child_wait(&x->child, left > 0 ? left : 0);
-                pass_on(x);
-                if (!ended)
-                        findings_add(p->f, x->check, p->config->node, x->subject, DOCTOR_FAULT,
-                                     x->mend, "no answer within %d s", PARTS_MS / 1000);
-                else if (!WIFEXITED(x->child.status) || WEXITSTATUS(x->child.status))
-                        findings_add(p->f, x->check, p->config->node, x->subject, DOCTOR_FAULT,
-                                     x->mend, "the check of it crashed: status %#x",
-                                     (unsigned)x->child.status);
-                if (!ended && x->hangs)
-                        *x->hangs = true;
-                child_free(&x->child);
+                while (next < p->n && next < i + AT_ONCE)
+                        start_part(p, &p->v[next++]);
+                if (p->v[i].started)
+                        end_part(p, &p->v[i], end);
         }
         doctor_tell(p->f);
 }
@@ -291,7 +309,7 @@ static void examine(const struct agent_config *c, const char *run, char *peers, 
         examine_pki(c, f);
         examine_network(c, bridges, f);
         doctor_tell(f);
-        end_parts(&parts);
+        run_parts(&parts);
         for (size_t i = 0; i < c->npools; i++)
                 usable[i] &= !hangs[i];
 }

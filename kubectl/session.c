@@ -129,7 +129,7 @@ static void start(struct group *g, size_t i)
         for (size_t k = 0; k < g->n; k++)
                 if (k != i)
                         buf_addf(&peers, "%s%s", peers.len ? "," : "", g->v[k].agent->node);
-        for (; g->plan->kubectl[n] && n < WORDS_MAX - 16; n++)
+        for (; n < WORDS_MAX - 16 && g->plan->kubectl[n]; n++)
                 argv[n] = g->plan->kubectl[n];
         const char *const rest[] = {"exec",
                                     "-i",

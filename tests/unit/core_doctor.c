@@ -1,5 +1,7 @@
 #include "core/doctor.h"
 
+#include "base/file.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +24,22 @@ static void names(void **state)
         assert_string_equal(doctor_check_name(DOCTOR_CHECKS), "?");
         assert_int_equal(doctor_verdict_parse("warning"), DOCTOR_WARNING);
         assert_int_equal(doctor_verdict_parse("splendid"), DOCTOR_FAULT);
+}
+
+/* The guide explains every check under its number and name. */
+static void documented(void **state)
+{
+        autobuf struct buf text = buf_new(1 << 20);
+        char row[64];
+        struct err e;
+
+        (void)state;
+        assert_int_equal(file_read("docs/storage.md", &text, &e), 0);
+        for (unsigned i = 1; i < DOCTOR_CHECKS; i++) {
+                snprintf(row, sizeof(row), "\n| %u | %s |", i, doctor_check_name(i));
+                if (!strstr(buf_str(&text), row))
+                        fail_msg("docs/storage.md has no row%s", row);
+        }
 }
 
 static void list_is_bounded(void **state)
@@ -83,6 +101,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(names),
+                cmocka_unit_test(documented),
                 cmocka_unit_test(list_is_bounded),
                 cmocka_unit_test(clocks),
         };

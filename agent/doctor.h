@@ -25,7 +25,7 @@ int agent_doctor(int argc, char **argv);
 
 /* --- the parts of it */
 
-#define DOCTOR_RUN_MAX 32
+#define DOCTOR_RUN_MAX 32 /* what kubectl drover doctor makes it of */
 /* The name under which this node's files of a run lie in a pool's .drover folder. */
 #define DOCTOR_NAME_MAX 320
 void doctor_name(char out[DOCTOR_NAME_MAX], const char *run, const char *node);

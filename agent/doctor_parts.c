@@ -88,13 +88,19 @@ static int part_pool(const struct agent_config *c, char **argv, struct findings 
 
 /* --- forget PATH NAME */
 
+/* A node may be called doctor-1: only what has a run's number in its name is a run's. */
 static bool of_a_run(const char *name)
 {
         const char *const KINDS[] = {"moves-doctor-", "lock-doctor-", "doctor-"};
 
-        for (size_t i = 0; i < countof(KINDS); i++)
-                if (!strncmp(name, KINDS[i], strlen(KINDS[i])))
+        for (size_t i = 0; i < countof(KINDS); i++) {
+                size_t len = strlen(KINDS[i]);
+
+                if (!strncmp(name, KINDS[i], len) &&
+                    strspn(name + len, "0123456789abcdef") == DOCTOR_RUN_MAX &&
+                    name[len + DOCTOR_RUN_MAX] == '-')
                         return true;
+        }
         return false;
 }
 

@@ -4,12 +4,14 @@
 #include "base/json.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -191,6 +193,39 @@ static void nobody_listens(void **state)
         assert_int_equal(files_in(dir_a), 0);
 }
 
+static void make_old(const char *name, bool old)
+{
+        char path[160];
+
+        snprintf(path, sizeof(path), "%s/.drover/%s", dir_b, name);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        struct timespec when[2] = {{.tv_sec = time(NULL) - (old ? 7200 : 60)}, {0}};
+        when[1] = when[0];
+        assert_int_equal(futimens(fd, when), 0);
+        close(fd);
+}
+
+/* What killed runs have left goes; what is of now, or of a node with such a name, stays. */
+static void old_files_are_swept(void **state)
+{
+#define OLD_RUN "00112233445566778899aabbccddeeff"
+        static struct node a;
+
+        (void)state;
+        make_old("moves-doctor-" OLD_RUN "-n1", true);
+        make_old("lock-doctor-" OLD_RUN "-n7", true);
+        make_old("doctor-" OLD_RUN "-n1", true);
+        make_old("doctor-" OLD_RUN "-n2", false);
+        make_old("lock-doctor-1", true);
+        make_old("moves-doctor-node-12", true);
+        make_old("identity", true);
+        start(&a, "n1", dir_b);
+        assert_true(until(&a, "\"waiting\""));
+        end(&a);
+        assert_int_equal(files_in(dir_b), 4);
+}
+
 static void a_pool_that_is_gone(void **state)
 {
         static struct node a;
@@ -206,9 +241,8 @@ static void a_pool_that_is_gone(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(the_same_directory),
-                cmocka_unit_test(another_directory),
-                cmocka_unit_test(nobody_listens),
+                cmocka_unit_test(the_same_directory),  cmocka_unit_test(another_directory),
+                cmocka_unit_test(nobody_listens),      cmocka_unit_test(old_files_are_swept),
                 cmocka_unit_test(a_pool_that_is_gone),
         };
 

@@ -103,8 +103,9 @@ int report_table(const struct findings *f, bool colour, struct buf *b)
         }
         for (size_t i = 0; i < f->n; i++)
                 count[f->v[i].verdict]++;
-        buf_addf(b, "%zu faults, %zu warnings, %zu ok\n", count[DOCTOR_FAULT],
-                 count[DOCTOR_WARNING], count[DOCTOR_OK]);
+        buf_addf(b, "%zu fault%s, %zu warning%s, %zu ok\n", count[DOCTOR_FAULT],
+                 count[DOCTOR_FAULT] == 1 ? "" : "s", count[DOCTOR_WARNING],
+                 count[DOCTOR_WARNING] == 1 ? "" : "s", count[DOCTOR_OK]);
         return b->failed ? b->error : 0;
 }
 

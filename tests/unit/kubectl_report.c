@@ -37,7 +37,7 @@ static void table(void **state)
                             "20 qemu                 warning n1, n2: old\n"
                             "                                Install another.\n"
                             "34 ?                    ok      n3 x: of a newer agent\n"
-                            "1 faults, 2 warnings, 3 ok\n");
+                            "1 fault, 2 warnings, 3 ok\n");
         buf_reset(&b);
         assert_int_equal(report_table(&f, true, &b), 0);
         assert_non_null(strstr(buf_str(&b), "\033[1;31mfault   \033[0m"));

@@ -156,7 +156,9 @@ static bool drain(struct job *j, int *fd, struct buf *to, bool bounded)
 
 static bool look(struct job *j)
 {
-        bool news = drain(j, &j->out, &j->text, true) | drain(j, &j->err, &j->said, false);
+        bool news = drain(j, &j->out, &j->text, true);
+
+        news |= drain(j, &j->err, &j->said, false);
 
         if (!j->ended && waitpid(j->pid, &j->status, WNOHANG) == j->pid) {
                 j->ended = true;

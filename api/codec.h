@@ -64,6 +64,8 @@ struct json *transfer_encode(const struct transfer *t);
 /* A migration to be created, owned by the VM, and held by the finalizer of its journal. */
 struct json *migration_encode(const struct vm *vm, const char *name, enum mig_reason reason);
 struct json *conditions_encode(const struct conditions *c);
+struct json *image_status_encode(const struct image *i); /* without progress */
+struct json *image_progress_encode(const struct image_progress *p);
 
 /* Kubernetes resource.Quantity, rounded up to whole units: "512Mi", "2G", "1.5Gi", "100m" (-> 1).
  */

@@ -17,6 +17,8 @@ static void decode_disk(struct dec *d, const struct at *el, struct vm_disk *out)
                 .image = dec_str(d, &image, "name", ""),
                 .size = dec_quantity(d, image.j ? &image : &blank, "size"),
                 .claim = dec_str(d, &claim, "claimName", ""),
+                .full = !strcmp(dec_str(d, &image, "clone", ""), "Full"),
+                .retain = !strcmp(dec_str(d, el, "reclaimPolicy", ""), "Retain"),
                 .kind = DISK_BAD,
         };
         if ((image.j != NULL) + (blank.j != NULL) + (claim.j != NULL) == 1)

@@ -15,7 +15,7 @@ const struct vm_disk *admit_old_disk(const struct admit *c, const char *name)
 static bool same_source(const struct vm_disk *x, const struct vm_disk *y)
 {
         return x->kind == y->kind && !strcmp(x->image, y->image) && !strcmp(x->claim, y->claim) &&
-               !strcmp(x->pool, y->pool);
+               !strcmp(x->pool, y->pool) && x->full == y->full;
 }
 
 /* A disk is made once, at the first start; what would be ignored afterwards is refused. */

@@ -105,6 +105,14 @@ const char *vm_start_restarted_at(const struct vm *vm)
         return vm->status.has_running ? vm->status.restarted_at : vm->spec.restarted_at;
 }
 
+bool vm_retains(const struct vm *vm)
+{
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                if (vm->spec.disks[i].retain && vm->spec.disks[i].kind != DISK_PVC)
+                        return true;
+        return false;
+}
+
 const struct vm_disk *vm_local_disk(const struct vm *vm)
 {
         for (size_t i = 0; i < vm->spec.ndisks; i++)

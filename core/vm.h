@@ -27,6 +27,8 @@ struct vm_disk {
         int64_t size;      /* bytes; 0: the image's own */
         const char *claim; /* DISK_PVC */
         const char *pool;  /* "default" when not given */
+        bool full;         /* DISK_IMAGE: a copy that stands on its own */
+        bool retain;       /* stays when the VM is deleted */
 };
 struct vm_network {
         const char *name;
@@ -167,6 +169,9 @@ const char *vm_start_restarted_at(const struct vm *vm);
 /* The first disk that only one node can reach, which keeps the VM there; NULL when there is none.
  */
 const struct vm_disk *vm_local_disk(const struct vm *vm);
+
+/* One of its disks, made in a pool, stays when it is deleted. */
+bool vm_retains(const struct vm *vm);
 
 /* "namespace/name", or "name" of a cluster-scoped object, in the arena; NULL when out of memory. */
 const char *meta_key(struct arena *a, const struct meta *m);

@@ -685,6 +685,17 @@ static void images(void **state)
         assert_string_equal(i->pool, "fast");
         assert_string_equal(i->phase, "Importing");
         assert_string_equal(i->message, "3 of 7 MiB");
+        assert_string_equal(i->importer.node, "node1");
+        assert_int_equal(i->importer.epoch, 2);
+        assert_int_equal(i->importer.task, IMPORT_REMOVE);
+        assert_int_equal(i->progress.epoch, 2);
+        assert_int_equal(i->progress.state, IMPORT_IN_USE);
+        assert_int_equal(i->progress.bytes_done, 3);
+        assert_int_equal(i->progress.bytes_total, 7);
+        assert_string_equal(i->progress.message, "a disk");
+        autojson struct json *status = image_status_encode(i);
+        json_set(status, "progress", image_progress_encode(&i->progress));
+        assert_true(json_equal(status, json_get(j, "status")));
         image_free(i);
         assert_int_equal(image_decode(bare, &i, NULL), 0);
         assert_string_equal(i->file, "a.img");

@@ -31,11 +31,13 @@ struct agent {
         _Atomic(enum virt_type) virt_type; /* once the facts are read */
         bool libvirt_lost;                 /* virt's thread only: it was told */
         atomic_bool started;               /* all parts are there: work may be done */
+        atomic_bool ending;                /* nothing that takes long is begun or gone on with */
         atomic_bool synced;          /* the table holds all domains: read whole at least once */
         struct kube_store *vms;      /* whose owner is this node */
         struct kube_store *pods;     /* handles bound to this node */
         struct kube_store *moving;   /* VirtualMachineMigrations whose source is this node */
         struct kube_store *arriving; /* ... whose target */
+        struct kube_store *images;   /* VirtualMachineImages whose importer is this node */
 };
 
 /*
@@ -48,6 +50,8 @@ struct agent {
  *   move/NS/NAME    a migration of which this node is the source
  *   arrival/NS/NAME a migration of which this node is the target
  *   erase/NS/NAME/UUID  the disks of a VM that is gone
+ *   image/NS/NAME   an image of which this node is the importer
+ *   leftover/NS/NAME/UID/EPOCH  what a fetch of one that was stopped has left
  *   offers          what the sources of moves to here find in the pools
  *   domains, facts, node  all domains; what the hypervisor can; labels and condition of the Node
  */

@@ -48,7 +48,28 @@ static bool template_ok(const char *t)
 /* What is left to be read of the texts. */
 struct texts {
         const char *pools, *reserved_memory, *migration_tls;
+        const char *image_max, *image_virtual_max, *image_reserve, *image_local;
 };
+
+static int check_images(struct agent_config *c, const struct texts *t, struct err *e)
+{
+        const struct {
+                const char *flag, *text;
+                int64_t *out;
+        } sizes[] = {{"--image-max", t->image_max, &c->image_max},
+                     {"--image-virtual-max", t->image_virtual_max, &c->image_virtual_max},
+                     {"--image-reserve", t->image_reserve, &c->image_reserve}};
+
+        for (size_t i = 0; i < countof(sizes); i++)
+                if (quantity_parse(sizes[i].text, sizes[i].out) || *sizes[i].out < 0)
+                        return err_set(e, -EINVAL, "%s: \"%s\" is not a quantity", sizes[i].flag,
+                                       sizes[i].text);
+        c->image_local = strcmp(t->image_local, "on") == 0;
+        if (!c->image_local && strcmp(t->image_local, "off") != 0)
+                return err_set(e, -EINVAL, "--image-local: \"%s\" is neither on nor off",
+                               t->image_local);
+        return 0;
+}
 
 static int check(struct agent_config *c, const struct texts *t, struct err *e)
 {
@@ -67,7 +88,8 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
         if (!c->migration_tls && strcmp(t->migration_tls, "off") != 0)
                 return err_set(e, -EINVAL, "--migration-tls: \"%s\" is neither on nor off",
                                t->migration_tls);
-        return parse_pools(c, t->pools, e);
+        int rc = check_images(c, t, e);
+        return rc ? rc : parse_pools(c, t->pools, e);
 }
 
 #define DEFAULTS                                                                                   \
@@ -76,8 +98,29 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 .emulator = "", .libvirt_uri = "qemu:///system", .libvirt_run = "/run/libvirt",    \
                 .libvirt_log = "/var/log/libvirt/qemu", .console_dir = "/var/log/libvirt/qemu",    \
                 .peer_uri = "qemu+tls://%s/system", .migration_address = "", .stop_grace_s = 30,   \
-                .probe_deadline_ms = 3000, .disk_deadline_s = 120, .health_port = 9403             \
+                .probe_deadline_ms = 3000, .disk_deadline_s = 120, .copy_deadline_s = 3600,        \
+                .image_stall_s = 30, .image_ca = "", .health_port = 9403                           \
         }
+
+/* What there is to be told about images. */
+#define IMAGE_ROWS(c, t)                                                                           \
+        OPTION_NUMBER("copy-deadline", "COPY_DEADLINE_SECONDS", "S",                               \
+                      "for a full clone of an image", &(c).copy_deadline_s, 1, 86400),             \
+                OPTION_TEXT("image-max", "IMAGE_MAX", "QUANTITY",                                  \
+                            "an imported file's size at most", &(t).image_max),                    \
+                OPTION_TEXT("image-virtual-max", "IMAGE_VIRTUAL_MAX", "QUANTITY",                  \
+                            "size at most of the disk that an image is of",                        \
+                            &(t).image_virtual_max),                                               \
+                OPTION_TEXT("image-reserve", "IMAGE_RESERVE", "QUANTITY",                          \
+                            "that an import leaves free in the pool", &(t).image_reserve),         \
+                OPTION_NUMBER("image-stall", "IMAGE_STALL_SECONDS", "S",                           \
+                              "without progress until an import is begun again",                   \
+                              &(c).image_stall_s, 1, 3600),                                        \
+                OPTION_TEXT("image-local", "IMAGE_LOCAL", "on|off",                                \
+                            "images may come from loopback and link-local addresses",              \
+                            &(t).image_local),                                                     \
+                OPTION_TEXT("image-ca", "IMAGE_CA", "FILE",                                        \
+                            "CAs of the servers of images, if not the system's", &(c).image_ca)
 
 static int print_help(const struct option_row *rows, size_t n)
 {
@@ -91,7 +134,7 @@ static int print_help(const struct option_row *rows, size_t n)
 int agent_config_parse(int argc, char **argv, struct agent_config *out, struct err *e)
 {
         struct agent_config c = DEFAULTS;
-        struct texts t = {"default=/var/lib/drover", "512Mi", "on"};
+        struct texts t = {"default=/var/lib/drover", "512Mi", "on", "100Gi", "16Ti", "1Gi", "off"};
         const struct option_row rows[] = {
                 OPTION_TEXT("node", "NODE_NAME", "NAME", "of this node", &c.node),
                 OPTION_TEXT("pools", "POOLS", "NAME=PATH,...", "mounted storage pools", &t.pools),
@@ -132,6 +175,7 @@ int agent_config_parse(int argc, char **argv, struct agent_config *out, struct e
                               &c.probe_deadline_ms, 10, 60000),
                 OPTION_NUMBER("disk-deadline", "DISK_DEADLINE_SECONDS", "S", "for making a disk",
                               &c.disk_deadline_s, 1, 86400),
+                IMAGE_ROWS(c, t),
                 OPTION_NUMBER("health-port", "HEALTH_PORT", "PORT", "/healthz, /readyz, /metrics",
                               &c.health_port, 0, 65535),
                 OPTION_TEXT("kubeconfig", NULL, "FILE", "outside of a pod", &c.kubeconfig),

@@ -33,6 +33,13 @@ struct agent_config {
         int64_t stop_grace_s;      /* between asking a guest to shut down and insisting */
         int64_t probe_deadline_ms; /* of a mount probe */
         int64_t disk_deadline_s;   /* of qemu-img and genisoimage */
+        int64_t copy_deadline_s;   /* of a full clone of an image */
+        int64_t image_max;         /* bytes of an image's file that is imported */
+        int64_t image_virtual_max; /* bytes of the disk that an image is of */
+        int64_t image_reserve;     /* bytes that an import leaves free in a pool */
+        int64_t image_stall_s;     /* a transfer that stands still so long is given up */
+        bool image_local;          /* loopback and link-local addresses may be asked */
+        const char *image_ca;      /* CAs of the servers of images, "": the system's */
         int64_t health_port;
         int64_t migration_bandwidth_mibps; /* of all guests that leave, together; 0: no limit */
         const char *kubeconfig;            /* NULL: in cluster, or $KUBECONFIG */

@@ -1,6 +1,7 @@
 #include "agent/disks.h"
 
 #include "agent/child.h"
+#include "agent/import.h"
 #include "agent/seed.h"
 #include "agent/tool.h"
 #include "api/codec.h"
@@ -58,42 +59,82 @@ static int check_pools(struct agent *a, const struct vm *vm, struct err *e)
         return 0;
 }
 
+/* Where the image's file is, -EAGAIN with the reason when none is to be made of it now. */
+static int image_file(struct agent *a, const struct image *i, struct arena *ar, const char **out,
+                      struct err *e)
+{
+        const struct agent_pool *pool = agent_pool_of(&a->config, i->pool);
+        const char *file = *i->file ? i->file : i->meta.uid;
+        char why[320];
+
+        if (!pool || !mounts_usable(a->mounts, i->pool, why))
+                return err_set(e, -EAGAIN, "%s", pool ? why : "its pool is not on this node");
+        if (i->meta.deleting)
+                return err_set(e, -EAGAIN, "it is being deleted");
+        if (*i->url && strcmp(i->phase, "Ready") != 0)
+                return err_set(e, -EAGAIN, "it has not been imported%s%s", *i->message ? ": " : "",
+                               i->message);
+        if (!safe_name(file))
+                return err_set(e, -EINVAL, "\"%s\" is not a file name", file);
+        *out = arena_printf(ar, "%s/%s/%s", pool->path, *i->file ? "images" : IMPORTED, file);
+        return *out ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
 /* The path of the image that the disk is made of. */
 static int find_image(struct agent *a, const struct vm *vm, const struct vm_disk *d,
                       struct arena *ar, const char **out, struct err *e)
 {
         autojson struct json *j = NULL;
         struct image *image;
-        char why[320];
         int rc = kube_get(a->kube, &KUBE_IMAGES, vm->meta.ns, d->image, &j, e);
 
         if (rc == -ENOENT)
                 return err_set(e, -EAGAIN, "there is no VirtualMachineImage %s", d->image);
         if (rc || (rc = image_decode(j, &image, e)))
                 return rc;
-        const struct agent_pool *pool = agent_pool_of(&a->config, image->pool);
-        if (!pool || !mounts_usable(a->mounts, image->pool, why))
-                rc = err_set(e, -EAGAIN, "image %s: %s", d->image,
-                             pool ? why : "its pool is not on this node");
-        else if (!*image->file)
-                rc = err_set(e, -EAGAIN, "image %s has not been imported%s%s", d->image,
-                             *image->message ? ": " : "", image->message);
-        else if (!safe_name(image->file))
-                rc = err_set(e, -EINVAL, "image %s: \"%s\" is not a file name", d->image,
-                             image->file);
-        else if (!(*out = arena_printf(ar, "%s/images/%s", pool->path, image->file)))
-                rc = err_set(e, -ENOMEM, "out of memory");
+        rc = image_file(a, image, ar, out, e);
+        if (rc)
+                err_wrap(e, "image %s", d->image);
         image_free(image);
         return rc;
+}
+
+/* 1 when the disk has been made: it needs no image any more. */
+static int is_made(struct agent *a, const char *file, struct err *e)
+{
+        const char *const argv[] = {AGENT_SELF, "tool", "have", file, NULL};
+        autobuf struct buf out = buf_new(256);
+        int rc = child_run(argv, a->config.disk_deadline_s * 1000, &out, e);
+
+        return rc ? rc : !strcmp(buf_str(&out), "there\n");
+}
+
+static int make_file(struct agent *a, const struct vm *vm, const struct vm_disk *d,
+                     const char *file, struct arena *ar, struct err *e)
+{
+        int64_t deadline_s = d->full ? a->config.copy_deadline_s : a->config.disk_deadline_s;
+        const char *image = NULL;
+        char size[32], max[32];
+        int rc = 0;
+
+        snprintf(size, sizeof(size), "%" PRId64, d->size);
+        snprintf(max, sizeof(max), "%" PRId64, a->config.image_virtual_max);
+        if (d->kind == DISK_IMAGE)
+                rc = find_image(a, vm, d, ar, &image, e);
+        else if (d->kind != DISK_BLANK)
+                rc = err_set(e, -EINVAL, "its kind (volume claim) is not supported by this agent");
+        if (rc)
+                return rc;
+        const char *const blank[] = {AGENT_SELF, "tool", "blank", file, size, NULL};
+        const char *const clone[] = {
+                AGENT_SELF, "tool", d->full ? "copy" : "clone", file, size, image, max, NULL};
+        return child_run(image ? clone : blank, deadline_s * 1000, NULL, e);
 }
 
 static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk *d,
                      struct arena *ar, const char **out, struct err *e)
 {
         const struct agent_pool *pool = agent_pool_of(&a->config, d->pool);
-        const char *image = NULL;
-        char size[32];
-        int rc = 0;
 
         if (!pool)
                 return err_set(e, -EAGAIN, "this node has no pool %s", d->pool);
@@ -103,19 +144,13 @@ static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk 
                 arena_printf(ar, "%s/disks/%s/%s.qcow2", pool->path, vm->meta.uid, d->name);
         if (!file)
                 return err_set(e, -ENOMEM, "out of memory");
-        snprintf(size, sizeof(size), "%" PRId64, d->size);
-        if (d->kind == DISK_IMAGE)
-                rc = find_image(a, vm, d, ar, &image, e);
-        else if (d->kind != DISK_BLANK)
-                rc = err_set(e, -EINVAL, "its kind (volume claim) is not supported by this agent");
-        if (rc)
-                return rc;
-        const char *const argv[] = {AGENT_SELF, "tool", image ? "clone" : "blank", file, size,
-                                    image,      NULL};
-        rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
+        int rc = is_made(a, file, e);
         if (!rc)
-                *out = file;
-        return rc;
+                rc = make_file(a, vm, d, file, ar, e);
+        if (rc < 0)
+                return rc;
+        *out = file;
+        return 0;
 }
 
 static int make_seed(struct agent *a, const struct vm *vm, struct vm_files *f, struct err *e)
@@ -177,7 +212,24 @@ void disks_free(struct vm_files *f)
         f->arena = NULL;
 }
 
-int disks_erase(struct agent *a, const char *uid, struct err *e)
+/* Out of the way of the removal. The name of its new folder is that of no VM to come. */
+static int retain(struct agent *a, const char *uid, const struct vm_disk *d, struct err *e)
+{
+        const struct agent_pool *pool = agent_pool_of(&a->config, d->pool);
+        char file[4096], folder[4096], why[320];
+
+        if (!pool || !mounts_usable(a->mounts, d->pool, why))
+                return err_set(e, -EAGAIN, "disk %s cannot be retained: %s", d->name,
+                               pool ? why : "its pool is not on this node");
+        if (!safe_name(d->name))
+                return err_set(e, -EINVAL, "\"%s\" is not a disk name", d->name);
+        snprintf(file, sizeof(file), "%s/disks/%s/%s.qcow2", pool->path, uid, d->name);
+        snprintf(folder, sizeof(folder), "%s/retained/%s", pool->path, uid);
+        const char *const argv[] = {AGENT_SELF, "tool", "retain", file, folder, NULL};
+        return child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
+}
+
+int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct err *e)
 {
         static const char *const FOLDERS[] = {"disks", "seeds"};
         char path[4096], why[320];
@@ -185,6 +237,9 @@ int disks_erase(struct agent *a, const char *uid, struct err *e)
 
         if (!safe_name(uid))
                 return err_set(e, -EINVAL, "\"%s\" is not a uid", uid);
+        for (size_t i = 0; vm && i < vm->spec.ndisks && !rc; i++)
+                if (vm->spec.disks[i].retain && vm->spec.disks[i].kind != DISK_PVC)
+                        rc = retain(a, uid, &vm->spec.disks[i], e);
         for (size_t i = 0; i < a->config.npools && !rc; i++) {
                 const struct agent_pool *pool = &a->config.pools[i];
                 if (!mounts_usable(a->mounts, pool->name, why))

@@ -2,6 +2,7 @@
  */
 #include "agent/arrivals.h"
 #include "agent/doctor.h"
+#include "agent/import.h"
 #include "agent/mountpools.h"
 #include "agent/moves.h"
 #include "agent/offers.h"
@@ -32,10 +33,20 @@ static int64_t dispatch(void *ctx, const char *key)
                 const char *kind;
                 int64_t (*work)(struct agent *a, const char *rest);
         } KINDS[] = {
-                {"vm", vm_work},           {"domain", domain_work}, {"addresses", addresses_work},
-                {"pod", pod_work},         {"move", move_work},     {"erase", erase_work},
-                {"domains", domains_work}, {"facts", facts_work},   {"node", node_work},
-                {"arrival", arrival_work}, {"clock", clock_work},   {"offers", offers_work},
+                {"vm", vm_work},
+                {"domain", domain_work},
+                {"addresses", addresses_work},
+                {"pod", pod_work},
+                {"move", move_work},
+                {"erase", erase_work},
+                {"domains", domains_work},
+                {"facts", facts_work},
+                {"node", node_work},
+                {"arrival", arrival_work},
+                {"clock", clock_work},
+                {"offers", offers_work},
+                {"image", image_work},
+                {"leftover", leftover_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");
@@ -125,7 +136,7 @@ static void mounts_changed(void *ctx)
 
 struct run {
         struct agent a;
-        struct kube_watch *vms, *pods, *moving, *arriving;
+        struct kube_watch *vms, *pods, *moving, *arriving, *images;
         struct http_server *health;
 };
 
@@ -178,6 +189,8 @@ static int start(struct run *r, struct err *e)
         if (!rc)
                 rc = arrivals_start(a, &r->arriving, e);
         if (!rc)
+                rc = imports_start(a, &r->images, e);
+        if (!rc)
                 rc = publish_start(a, &a->publisher, e);
         if (!rc)
                 rc = virt_start(a->config.libvirt_uri, &hooks, &a->virt, e);
@@ -198,11 +211,13 @@ static void stop(struct run *r)
 {
         struct agent *a = &r->a;
 
+        a->ending = true;
         http_server_stop(r->health, 0, 100);
         kube_watch_stop(r->vms);
         kube_watch_stop(r->pods);
         kube_watch_stop(r->moving);
         kube_watch_stop(r->arriving);
+        kube_watch_stop(r->images);
         if (moves_count(a->moves) || !work_free(a->work, END_MS)) {
                 log_msg(LOG_INFO, "ending with work under way, which goes on without us", NULL);
                 _exit(0);
@@ -215,6 +230,7 @@ static void stop(struct run *r)
         kube_store_free(a->pods);
         kube_store_free(a->moving);
         kube_store_free(a->arriving);
+        kube_store_free(a->images);
         kube_client_free(a->kube);
         starts_free(a->starts);
         table_free(a->table);

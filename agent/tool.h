@@ -4,12 +4,11 @@
  * one line, or one sentence about what went wrong and exit with 1.
  *
  *   probe POOL NODE            write, fsync and read back .drover/probe-NODE; statvfs; identity
- *   blank FILE SIZE            an empty qcow2, unless FILE is there
- *   clone FILE SIZE IMAGE      a qcow2 on top of IMAGE, unless FILE is there; SIZE 0: the image's
- *   seed FILE FOLDER           an ISO 9660 volume "cidata" with FOLDER's files, written anew
+ *   have, blank, clone, copy, seed, remove, retain   agent/disktool.h
+ *   fetch                      agent/fetch.h
+ *   place, drop, unplace       agent/place.h
  *   hold, refused              agent/locks.h
  *   offer, seen                agent/offers.h
- *   remove FOLDER              the folder with the files in it; not there is fine
  */
 #ifndef DROVER_AGENT_TOOL_H
 #define DROVER_AGENT_TOOL_H

@@ -118,7 +118,7 @@ static int64_t do_stop(const struct job *j)
  */
 static int erase_if_deleting(const struct job *j, struct err *e)
 {
-        return j->vm && j->vm->meta.deleting ? disks_erase(j->a, j->uuid, e) : 0;
+        return j->vm && j->vm->meta.deleting ? disks_erase(j->a, j->uuid, j->vm, e) : 0;
 }
 
 static int64_t do_remove(const struct job *j, const char *what)
@@ -390,7 +390,7 @@ int64_t erase_work(struct agent *a, const char *rest)
                 return WORK_DONE; /* it only moved away */
         if (table_get(a->table, uuid, &x) && x.known)
                 return LOOK_AGAIN_MS; /* its domain goes first */
-        if (disks_erase(a, uuid, &e)) {
+        if (disks_erase(a, uuid, NULL, &e)) {
                 log_err(&e, "cannot remove the disks of a deleted VM", "vm", name, "uid", uuid,
                         NULL);
                 return WORK_RETRY;
@@ -416,7 +416,8 @@ static void changed(void *ctx, const void *before, const void *after)
         const struct vm *old = before, *vm = after ? after : before;
 
         agent_poke(a, 0, "vm/%s/%s", vm->meta.ns, vm->meta.name);
-        if (!after && old->meta.deleting)
+        /* where something is to be retained, what else is left of it is left */
+        if (!after && old->meta.deleting && !vm_retains(old))
                 agent_poke(a, 0, "erase/%s/%s/%s", vm->meta.ns, vm->meta.name, vm->meta.uid);
 }
 

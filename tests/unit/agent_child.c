@@ -172,46 +172,6 @@ static void probe(void **state)
         assert_int_equal(tool(NULL, &e, "probe", "/proc/nothing", "n1", NULL), -EIO);
 }
 
-static void disks(void **state)
-{
-        autobuf struct buf out = buf_new(4096), before = buf_new(1 << 20), after = buf_new(1 << 20);
-        const char *const info[] = {"qemu-img", "info", "-U", in_pool("disks/u/a.qcow2"), NULL};
-        struct err e;
-
-        (void)state;
-        if (access("/usr/bin/qemu-img", X_OK))
-                skip();
-        assert_int_equal(mkdir(in_pool("images"), 0755), 0);
-        assert_int_equal(tool(NULL, &e, "blank", in_pool("images/base.qcow2"), "1048576", NULL), 0);
-        assert_int_equal(tool(NULL, &e, "clone", in_pool("disks/u/a.qcow2"), "2097152",
-                              in_pool("images/base.qcow2")),
-                         0);
-        assert_int_equal(child_run(info, 5000, &out, &e), 0);
-        assert_non_null(strstr(buf_str(&out), "2097152 bytes"));
-        assert_non_null(strstr(buf_str(&out), "backing file format: qcow2"));
-        assert_non_null(strstr(buf_str(&out), "backing file: ../../images/base.qcow2"));
-        assert_int_equal(file_read(in_pool("disks/u/a.qcow2"), &before, &e), 0);
-        /* once there, never touched again */
-        assert_int_equal(tool(NULL, &e, "blank", in_pool("disks/u/a.qcow2"), "9999999", NULL), 0);
-        assert_int_equal(file_read(in_pool("disks/u/a.qcow2"), &after, &e), 0);
-        assert_int_equal(before.len, after.len);
-        assert_memory_equal(before.data, after.data, before.len);
-        /* a raw image is taken for what it is */
-        assert_int_equal(file_write(in_pool("images/raw"), "raw", 3, 0644, &e), 0);
-        assert_int_equal(
-                tool(NULL, &e, "clone", in_pool("disks/u/b.qcow2"), "0", in_pool("images/raw")), 0);
-        assert_int_equal(
-                tool(NULL, &e, "clone", in_pool("disks/u/c.qcow2"), "0", in_pool("images/none")),
-                -EIO);
-        assert_non_null(strstr(e.msg, "images/none"));
-        assert_int_equal(access(in_pool("disks/u/c.qcow2"), F_OK), -1);
-
-        assert_int_equal(tool(NULL, &e, "remove", in_pool("disks/u"), NULL, NULL), 0);
-        assert_int_equal(access(in_pool("disks/u"), F_OK), -1);
-        assert_int_equal(tool(NULL, &e, "remove", in_pool("disks/u"), NULL, NULL), 0);
-        assert_int_equal(access(in_pool("images/base.qcow2"), F_OK), 0);
-}
-
 static void seed(void **state)
 {
         autobuf struct buf iso = buf_new(4 << 20);
@@ -249,7 +209,6 @@ int main(int argc, char **argv)
                 cmocka_unit_test(orphans_do_not_hold_the_pipe),
                 cmocka_unit_test(what_is_left_behind_is_reaped),
                 cmocka_unit_test_setup_teardown(probe, make_pool, remove_pool),
-                cmocka_unit_test_setup_teardown(disks, make_pool, remove_pool),
                 cmocka_unit_test_setup_teardown(seed, make_pool, remove_pool),
                 cmocka_unit_test_setup_teardown(wrong_verbs, make_pool, remove_pool),
         };

@@ -35,6 +35,10 @@ static void defaults(void **state)
         assert_true(c.migration_tls);
         assert_int_equal(c.reserved_memory, 512 << 20);
         assert_int_equal(c.stop_grace_s, 30);
+        assert_int_equal(c.image_max, INT64_C(100) << 30);
+        assert_int_equal(c.image_virtual_max, INT64_C(16) << 40);
+        assert_int_equal(c.image_reserve, 1 << 30);
+        assert_false(c.image_local);
         agent_config_free(&c);
 }
 
@@ -70,6 +74,9 @@ static void bad_values(void **state)
                 {"--peer-uri", "%n"},
                 {"--migration-tls", "perhaps"},
                 {"--reserved-memory", "lot"},
+                {"--image-max", "lot"},
+                {"--image-reserve", "-1Gi"},
+                {"--image-local", "perhaps"},
                 {"--slots", "-1"},
                 {"--health-port", "65536"},
                 {"--node", "a/b"},

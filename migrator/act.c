@@ -266,6 +266,22 @@ static int set_finalizer(struct doing *d, const struct kube_resource *r, struct 
         return kube_patch(client(d), r, meta->ns, meta->name, NULL, patch, NULL, e);
 }
 
+/* What is in no object any more once the VM is gone. */
+static void tell_retained(const struct doing *d)
+{
+        struct arena *a autoarena = arena_new(65536);
+
+        for (size_t i = 0; a && d->vm->status.owner.epoch && i < d->vm->spec.ndisks; i++) {
+                const struct vm_disk *disk = &d->vm->spec.disks[i];
+                const char *text =
+                        arena_printf(a, "disk %s stays in the pool %s as retained/%s/%s.qcow2",
+                                     disk->name, disk->pool, d->vm->meta.uid, disk->name);
+
+                if (text && disk->retain && disk->kind != DISK_PVC)
+                        tell(d, "Normal", "DiskRetained", text);
+        }
+}
+
 /* --- pods and migrations come and go by name, so that twice is once */
 
 static int create(struct doing *d, const struct kube_resource *r, struct kube_store *store,
@@ -374,10 +390,11 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
         struct world *w = d->actor->world;
 
         switch (act->kind) {
-        case REC_ADD_FINALIZER:
         case REC_REMOVE_FINALIZER:
-                return set_finalizer(d, &KUBE_VMS, w->vms, &d->vm->meta,
-                                     act->kind == REC_ADD_FINALIZER, e);
+                tell_retained(d);
+                return set_finalizer(d, &KUBE_VMS, w->vms, &d->vm->meta, false, e);
+        case REC_ADD_FINALIZER:
+                return set_finalizer(d, &KUBE_VMS, w->vms, &d->vm->meta, true, e);
         case REC_CREATE_POD:
                 return create_pod(d, act, e);
         case REC_DELETE_POD:

@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "http/server.h"
 #include "kube/lease.h"
+#include "migrator/images.h"
 #include "migrator/metrics.h"
 #include "migrator/worker.h"
 
@@ -42,10 +43,11 @@ static void work(struct world *w, const struct config *cfg, const struct actor *
         world_tick(w, mono_now());
         if (!kube_queue_take(w->queue, key, TICK_MS))
                 return;
-        rc = worker_vm(actor, &cfg->limits, key, &e);
+        rc = images_key(key) ? images_work(actor, key, &e)
+                             : worker_vm(actor, &cfg->limits, key, &e);
         if (rc < 0) {
                 if (rc != -EAGAIN)
-                        log_err(&e, "not carried out, will be tried again", "vm", key, NULL);
+                        log_err(&e, "not carried out, will be tried again", "key", key, NULL);
                 kube_queue_retry(w->queue, key);
         } else {
                 kube_queue_forget(w->queue, key);

@@ -2,7 +2,7 @@
 
 #include "base/metrics.h"
 
-static struct metric *phases, *results, *downtime, *total;
+static struct metric *phases, *results, *downtime, *total, *images;
 
 void metrics_register(void)
 {
@@ -21,6 +21,9 @@ void metrics_register(void)
         metric_add(results, "succeeded", 0);
         metric_add(results, "failed", 0);
         metric_add(results, "cancelled", 0);
+        images = metric_counter("drover_image_imports", "Imports of images by result.", "result");
+        metric_add(images, "ready", 0);
+        metric_add(images, "refused", 0);
 }
 
 void metrics_vm_phase(const struct vm *before, const struct vm *after)
@@ -29,6 +32,11 @@ void metrics_vm_phase(const struct vm *before, const struct vm *after)
                 metric_add(phases, vm_phase_name(before->status.phase), -1);
         if (after)
                 metric_add(phases, vm_phase_name(after->status.phase), 1);
+}
+
+void metrics_image(bool ready)
+{
+        metric_add(images, ready ? "ready" : "refused", 1);
 }
 
 void metrics_migration(const struct migration *m)

@@ -2,6 +2,7 @@
 
 #include "api/codec.h"
 #include "base/log.h"
+#include "migrator/images.h"
 #include "migrator/metrics.h"
 
 #include <errno.h>
@@ -203,6 +204,24 @@ static void on_node(void *ctx, const void *before, const void *after)
                 node_changed(ctx, (is ? is : was)->meta.name);
 }
 
+static bool queue_image(void *ctx, const void *object)
+{
+        struct world *w = ctx;
+        const struct image *i = object;
+        char key[KUBE_KEY_MAX];
+
+        snprintf(key, sizeof(key), IMAGES_PREFIX "%s/%s", i->meta.ns, i->meta.name);
+        kube_queue_add(w->queue, key);
+        return true;
+}
+
+static void on_image(void *ctx, const void *before, const void *after)
+{
+        (void)before;
+        if (after)
+                queue_image(ctx, after);
+}
+
 static void undecodable(void *ctx, const char *key, const struct err *e)
 {
         (void)ctx;
@@ -234,10 +253,12 @@ static bool make_stores(struct world *w)
                 on_migration);
         w->hosts = store(w, &(struct kube_store_type){host_decode_any, host_free, NULL}, on_host);
         w->nodes = store(w, &(struct kube_store_type){node_decode_any, node_free, NULL}, on_node);
+        w->images =
+                store(w, &(struct kube_store_type){image_decode_any, image_free, NULL}, on_image);
         w->heartbeats = heartbeats_new();
         w->queue = kube_queue_new(100, 30000);
-        if (!w->vms || !w->pods || !w->migrations || !w->hosts || !w->nodes || !w->heartbeats ||
-            !w->queue)
+        if (!w->vms || !w->pods || !w->migrations || !w->hosts || !w->nodes || !w->images ||
+            !w->heartbeats || !w->queue)
                 return false;
         w->rooms = rooms_new(w->vms, w->migrations, w->hosts);
         w->claims = claims_new();
@@ -264,6 +285,7 @@ int world_start(struct kube_client *client, struct world *w, struct err *e)
                  .event = heartbeats_event,
                  .ctx = w->heartbeats},
                 pods,
+                kube_store_feed(&KUBE_IMAGES, w->images),
                 kube_store_feed(&KUBE_MIGRATIONS, w->migrations),
                 kube_store_feed(&KUBE_VMS, w->vms),
         };
@@ -292,6 +314,7 @@ void world_stop(struct world *w)
         kube_store_free(w->migrations);
         kube_store_free(w->hosts);
         kube_store_free(w->nodes);
+        kube_store_free(w->images);
         heartbeats_free(w->heartbeats);
         kube_queue_free(w->queue);
 }
@@ -325,8 +348,10 @@ int world_take_over(struct world *w, struct err *e)
 
         if (rc == 0)
                 rc = kube_list_each(w->client, &KUBE_VMS, NULL, NULL, take_in, w->vms, e);
-        if (rc == 0)
+        if (rc == 0) {
                 kube_store_each(w->vms, queue_one, w);
+                kube_store_each(w->images, queue_image, w);
+        }
         return rc;
 }
 

@@ -116,6 +116,10 @@ DENIED = [
     ("a checksum that is none", image(url="https://images.example/a.qcow2", sha256="g" * 64), ["spec.source.sha256", "hexadecimal"]),
     ("a checksum of a file", image(file="a.qcow2", sha256="a" * 64), ["spec.source.sha256", "url only"]),
     ("a file elsewhere", image(file="../../etc/shadow"), ["spec.source.file", "without a slash"]),
+    ("a disk that is cloned in a third way", vm(disks=[{"name": "a", "image": {"name": "guest", "clone": "Linked"}}]),
+     ["spec.disks[0].image.clone", "Linked"]),
+    ("a disk that is reclaimed in a third way", vm(disks=[{"name": "a", "blank": {"size": "1Gi"}, "reclaimPolicy": "Recycle"}]),
+     ["spec.disks[0].reclaimPolicy", "Recycle"]),
     ("a hidden file", image(file=".a.qcow2"), ["spec.source.file", "leading dot"]),
 
     ("a migration of no VM", move(vm=""), ["spec.vm"]),

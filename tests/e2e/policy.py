@@ -12,6 +12,7 @@ from lab import at, expect
 DROVER = "/apis/drover.dev/v1alpha1"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases"
 MIGRATION = "of-nobody"
+IMAGE = "of-nobody"
 NOBODY = "5a1b0c0e-77f2-4a4b-8d55-0d5f7f3a9a01"  # the uid of no VM
 JOURNAL = f"{DROVER}/namespaces/default/virtualmachinemigrations/{MIGRATION}"
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
@@ -210,9 +211,34 @@ class Policy:
             ("a migration's spec", self.denied(("node1", "PATCH", JOURNAL, {"spec": {"cancel": True}}), "cannot patch")),
         ]
 
+    def begin_image(self):
+        """An image whose importer is node1, as far as the policy sees; being a file, it is nobody's to import."""
+        lab.apply({"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachineImage",
+                   "metadata": {"name": IMAGE, "namespace": "default"}, "spec": {"source": {"file": "none.qcow2"}}})
+        lab.patch("virtualmachineimage", IMAGE, status(phase="Importing", importer={"node": "node1", "epoch": 3, "task": "Fetch"}),
+                  "--subresource=status")
+
+    def end_image(self):
+        lab.kubectl("delete", "virtualmachineimage", IMAGE, "--timeout=30s")
+
+    def images(self):
+        def image(node, **fields):
+            return node, "PATCH", f"{DROVER}/namespaces/default/virtualmachineimages/{IMAGE}/status", status(**fields)
+        progress = {"epoch": 3, "state": "Done"}
+        return [
+            ("an image with an importer", self.begin_image),
+            ("the progress, by the importer", self.allowed(image("node1", progress=progress))),
+            ("the progress, by another", self.denied(image("node2", progress=progress), "not the importer")),
+            ("the progress of another epoch", self.denied(image("node1", progress={"epoch": 4, "state": "Done"}), "importer's epoch")),
+            *[(f"{field}, by the importer", self.denied(image("node1", progress=progress, **{field: value}), "only write status.progress"))
+              for field, value in [("phase", "Ready"), ("message", "x"), ("importer", {"node": "node2"})]],
+            ("an image's spec", self.denied(("node1", "PATCH", f"{DROVER}/namespaces/default/virtualmachineimages/{IMAGE}",
+                                             {"spec": {"source": {"file": "x"}}}), "cannot patch")),
+            ("the image is gone", self.end_image)]
+
     def steps(self):
         return [("policy: " + title, step) for title, step in [
-            ("a migration that nobody makes", self.begin), *self.nodes(), *self.pods(), *self.journals(),
+            ("a migration that nobody makes", self.begin), *self.nodes(), *self.pods(), *self.journals(), *self.images(),
             ("the agent answers when it is asked", self.answers), ("the migration is gone", self.end)]]
 
 

@@ -277,9 +277,9 @@ static int page_end(struct kube_reflect *r, struct err *e)
         buf_free(&r->page);
         buf_free(&r->page_after);
         r->phase = KUBE_WATCHING;
-        atomic_store(&r->synced, true);
         if (r->cfg->synced)
                 r->cfg->synced(r->cfg->ctx, r->rv);
+        atomic_store(&r->synced, true); /* only now is what the list does not show gone */
         return 0;
 }
 

@@ -156,6 +156,9 @@ void fake_objects_script(struct fake_conn *c, const struct fake_request *r, void
         char *path = strdup(r->target);
 
         path[strcspn(path, "?")] = 0;
+        size_t len = strlen(path);
+        if (len > 7 && !strcmp(path + len - 7, "/status"))
+                path[len - 7] = 0;
         pthread_mutex_lock(&o->lock);
         run(o, c, r, path);
         pthread_mutex_unlock(&o->lock);

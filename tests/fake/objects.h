@@ -1,7 +1,7 @@
 /*
  * The part of an API server that keeps objects, as a script for tests/fake/apiserver.h: GET, POST,
  * PUT, merge PATCH and DELETE with resourceVersions, conflicts and Status answers. One collection
- * of names whatever the path before the last segments; no watch.
+ * of names whatever the path before the last segments; a status is a part of its object; no watch.
  */
 #ifndef DROVER_TESTS_FAKE_OBJECTS_H
 #define DROVER_TESTS_FAKE_OBJECTS_H

@@ -31,20 +31,6 @@ static struct scene {
 
 static bool have_mount;
 
-/* The status is a part of the object here. */
-static void api_script(struct fake_conn *c, const struct fake_request *r, void *ctx)
-{
-        struct fake_request plain = *r;
-        char target[256];
-        size_t len = strcspn(r->target, "?");
-
-        if (len > 7 && !strncmp(r->target + len - 7, "/status", 7))
-                len -= 7;
-        snprintf(target, sizeof(target), "%.*s", (int)len, r->target);
-        plain.target = target;
-        fake_objects_script(c, &plain, ctx);
-}
-
 static void web_script(struct fake_conn *c, const struct fake_request *r, void *ctx)
 {
         (void)ctx;
@@ -132,7 +118,7 @@ static int begin(void **state)
         for (unsigned i = 0; i < n; i++)
                 snprintf(s.sum + 2 * i, 3, "%02x", sum[i]);
         fake_objects_init(&s.objects);
-        s.api = fake_start(api_script, &s.objects);
+        s.api = fake_start(fake_objects_script, &s.objects);
         s.web = fake_start(web_script, NULL);
         cfg.server = fake_url(s.api);
         s.a.config = (struct agent_config){.node = "n1",

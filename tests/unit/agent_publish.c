@@ -33,20 +33,6 @@ static void quiet(void *ctx)
         (void)ctx;
 }
 
-/* The status is a part of the object here. */
-static void script(struct fake_conn *c, const struct fake_request *r, void *ctx)
-{
-        struct fake_request plain = *r;
-        char target[256];
-        size_t len = strcspn(r->target, "?");
-
-        if (len > 7 && !strncmp(r->target + len - 7, "/status", 7))
-                len -= 7;
-        snprintf(target, sizeof(target), "%.*s", (int)len, r->target);
-        plain.target = target;
-        fake_objects_script(c, &plain, ctx);
-}
-
 static int begin(void **state)
 {
         struct kube_config cfg = {.ns = "default"};
@@ -55,7 +41,7 @@ static int begin(void **state)
         (void)state;
         setenv("DROVER_LOG", "error", 1);
         fake_objects_init(&objects);
-        server = fake_start(script, &objects);
+        server = fake_start(fake_objects_script, &objects);
         cfg.server = fake_url(server);
         a = (struct agent){.config = {.node = "n1",
                                       .pools = {{"default", "/no/such/mount"}},

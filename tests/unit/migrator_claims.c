@@ -126,24 +126,18 @@ static struct {
 
 static void script(struct fake_conn *conn, const struct fake_request *r, void *ctx)
 {
-        struct fake_request at = *r;
-        char target[1024], *status;
+        bool status = strstr(r->target, "/status");
         enum fault fault = ANSWERS;
 
-        snprintf(target, sizeof(target), "%s", r->target);
-        status = strstr(target, "/status");
-        if (status)
-                *status = 0;
-        at.target = target;
         pthread_mutex_lock(&s.objects.lock);
-        if (status && !strncmp(target, MIGS_PATH "ma", sizeof(MIGS_PATH "ma") - 1)) {
+        if (status && !strncmp(r->target, MIGS_PATH "ma", sizeof(MIGS_PATH "ma") - 1)) {
                 fault = s.fault;
                 s.fault = ANSWERS;
                 s.objects.mute = fault == TAKES_AND_CUTS || fault == TAKES_AND_HANGS;
         }
         pthread_mutex_unlock(&s.objects.lock);
         if (fault != LOSES)
-                fake_objects_script(conn, &at, ctx);
+                fake_objects_script(conn, r, ctx);
         if (fault == TAKES_AND_HANGS || fault == LOSES) /* a lost connection is tried anew */
                 fake_hang(conn);
         if (fault != ANSWERS)

@@ -30,24 +30,15 @@ static void answer_list(struct fake_conn *c)
         fake_answer(c, 200, "", buf_str(&b));
 }
 
-/* The status is a part of the object here. */
 static void script(struct fake_conn *c, const struct fake_request *r, void *ctx)
 {
-        struct fake_request plain = *r;
-        char target[256];
-        size_t len = strcspn(r->target, "?");
-
         if (!strcmp(r->method, "GET") && strstr(r->target, "/virtualmachines")) {
                 if (!strstr(r->target, "/virtualmachineimages")) {
                         answer_list(c);
                         return;
                 }
         }
-        if (len > 7 && !strncmp(r->target + len - 7, "/status", 7))
-                len -= 7;
-        snprintf(target, sizeof(target), "%.*s", (int)len, r->target);
-        plain.target = target;
-        fake_objects_script(c, &plain, ctx);
+        fake_objects_script(c, r, ctx);
 }
 
 static int begin(void **state)

@@ -84,20 +84,6 @@ static void unlock(void)
         pthread_mutex_unlock(&c.objects.lock);
 }
 
-/* A status is written at a path of its own. */
-static void script(struct fake_conn *conn, const struct fake_request *r, void *ctx)
-{
-        struct fake_request at = *r;
-        char target[1024], *status;
-
-        snprintf(target, sizeof(target), "%s", r->target);
-        status = strstr(target, "/status");
-        if (status)
-                *status = 0;
-        at.target = target;
-        fake_objects_script(conn, &at, ctx);
-}
-
 /* --- the watches: what has changed reaches the stores a moment later */
 
 static struct kube_store *store_of(const char *path)
@@ -465,7 +451,7 @@ static int setup(void **state)
         (void)state;
         memset(&c, 0, sizeof(c));
         fake_objects_init(&c.objects);
-        c.server = fake_start(script, &c.objects);
+        c.server = fake_start(fake_objects_script, &c.objects);
         cfg.server = fake_url(c.server);
         assert_int_equal(kube_client_new(&cfg, "test", &c.client, &e), 0);
         return 0;

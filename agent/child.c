@@ -1,19 +1,17 @@
 #include "agent/child.h"
 
 #include "base/mono.h"
+#include "base/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-extern char **environ;
 
 /* Pids of stuck children. Past the bound a child stays a zombie of ours, nothing worse. */
 #define LEFT_MAX 256
@@ -23,37 +21,6 @@ static struct {
         size_t n;
 } left = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static int spawn(const char *const argv[], int out, pid_t *pid)
-{
-        posix_spawn_file_actions_t fa;
-        posix_spawnattr_t at;
-        sigset_t none, all;
-
-        sigemptyset(&none);
-        sigfillset(&all);
-        if (posix_spawn_file_actions_init(&fa))
-                return -ENOMEM;
-        if (posix_spawnattr_init(&at)) {
-                posix_spawn_file_actions_destroy(&fa);
-                return -ENOMEM;
-        }
-        int rc = posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-        if (!rc)
-                rc = posix_spawn_file_actions_adddup2(&fa, out, 1);
-        if (!rc)
-                rc = posix_spawn_file_actions_adddup2(&fa, out, 2);
-        posix_spawnattr_setsigmask(&at, &none);
-        posix_spawnattr_setsigdefault(&at, &all);
-        posix_spawnattr_setpgroup(&at, 0);
-        posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP);
-        if (!rc)
-                rc = posix_spawnp(pid, argv[0], &fa, &at, (char *const *)(uintptr_t)argv, environ);
-        posix_spawn_file_actions_destroy(&fa);
-        posix_spawnattr_destroy(&at);
-        return -rc;
-}
-
 int child_start(struct child *c, const char *const argv[], struct err *e)
 {
         int p[2], rc;
@@ -62,7 +29,7 @@ int child_start(struct child *c, const char *const argv[], struct err *e)
         if (pipe2(p, O_CLOEXEC | O_NONBLOCK))
                 return err_sys(e, -errno, "pipe");
         fcntl(p[1], F_SETFL, 0); /* the child's end blocks as programs expect */
-        rc = spawn(argv, p[1], &pid);
+        rc = spawn(argv, (const int[3]){-1, p[1], p[1]}, &pid);
         close(p[1]);
         if (rc) {
                 close(p[0]);

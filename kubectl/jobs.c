@@ -1,10 +1,11 @@
 #include "kubectl/jobs.h"
 
+#include "base/spawn.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -12,7 +13,6 @@
 
 #define LOOK_MS 100 /* for the end of a job whose pipes are closed */
 
-extern char **environ;
 static int signals = -1;
 
 void jobs_begin(void)
@@ -34,35 +34,6 @@ static void close_fd(int *fd)
         if (*fd >= 0)
                 close(*fd);
         *fd = -1;
-}
-
-static int spawn(const char *const argv[], const int fds[3], pid_t *pid)
-{
-        posix_spawn_file_actions_t fa;
-        posix_spawnattr_t at;
-        sigset_t none, all;
-        int rc = 0;
-
-        sigemptyset(&none);
-        sigfillset(&all);
-        if (posix_spawn_file_actions_init(&fa))
-                return -ENOMEM;
-        if (posix_spawnattr_init(&at)) {
-                posix_spawn_file_actions_destroy(&fa);
-                return -ENOMEM;
-        }
-        for (int i = 0; i < 3 && !rc; i++)
-                rc = posix_spawn_file_actions_adddup2(&fa, fds[i], i);
-        posix_spawnattr_setsigmask(&at, &none);
-        posix_spawnattr_setsigdefault(&at, &all);
-        posix_spawnattr_setpgroup(&at, 0);
-        posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP);
-        if (!rc)
-                rc = posix_spawnp(pid, argv[0], &fa, &at, (char *const *)(uintptr_t)argv, environ);
-        posix_spawn_file_actions_destroy(&fa);
-        posix_spawnattr_destroy(&at);
-        return -rc;
 }
 
 int job_start(struct job *j, const char *const argv[], size_t max, struct err *e)

@@ -4,6 +4,8 @@
  */
 #include "base/metrics.h"
 
+#include "base/fnv.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,11 +39,7 @@ static struct metric *metrics, **last = &metrics;
 
 static size_t hash(const char *s)
 {
-        uint32_t h = 2166136261;
-
-        while (*s)
-                h = (h ^ (unsigned char)*s++) * 16777619;
-        return h % BUCKETS;
+        return fnv32(FNV32_START, s) % BUCKETS;
 }
 
 static struct series *find(struct metric *m, const char *label)

@@ -1,6 +1,7 @@
 #include "core/import.h"
 
 #include "base/cleanup.h"
+#include "base/fnv.h"
 #include "core/names.h"
 
 #include <errno.h>
@@ -84,16 +85,10 @@ static bool importer_suits(const struct plan_of *p)
         return p->image->importer.epoch && n && suits(n, p->image->pool);
 }
 
-/* FNV-1a of both: different images go to different nodes, and one always to the same. */
+/* Of both: different images go to different nodes, and one always to the same. */
 static uint32_t weight(const char *uid, const char *node)
 {
-        uint32_t h = 2166136261u;
-
-        for (const char *s = uid; *s; s++)
-                h = (h ^ (unsigned char)*s) * 16777619u;
-        for (const char *s = node; *s; s++)
-                h = (h ^ (unsigned char)*s) * 16777619u;
-        return h;
+        return fnv32(fnv32(FNV32_START, uid), node);
 }
 
 static const struct import_node *choose(const struct plan_of *p)

@@ -1,5 +1,7 @@
 #include "core/placement.h"
 
+#include "base/fnv.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -382,9 +384,7 @@ enum placement_rule placement_check(const struct vm *vm, const struct node *node
 
 static uint64_t mix(uint64_t h, const char *s)
 {
-        for (; *s; s++)
-                h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-        return (h ^ 0xff) * 0x100000001b3u;
+        return fnv64_byte(fnv64(h, s), 0xff);
 }
 
 /* Independent of the order of the members, which JSON does not promise. */
@@ -393,14 +393,14 @@ static uint64_t mix_map(uint64_t h, const struct kvs *m)
         uint64_t sum = 0;
 
         for (size_t i = 0; i < m->n; i++)
-                sum += mix(mix(0xcbf29ce484222325u, m->v[i].key), m->v[i].value);
-        return (h ^ sum) * 0x100000001b3u;
+                sum += mix(mix(FNV64_START, m->v[i].key), m->v[i].value);
+        return (h ^ sum) * FNV64_PRIME;
 }
 
 void placement_hash(const struct vm *vm, char out[17])
 {
         const struct placement *p = &vm->spec.placement;
-        uint64_t h = 0xcbf29ce484222325u;
+        uint64_t h = FNV64_START;
 
         h = mix(h, p->node_name);
         h = mix_map(h, &p->node_selector);

@@ -1,6 +1,7 @@
 #include "core/vm.h"
 
 #include "base/cleanup.h"
+#include "base/fnv.h"
 #include "core/names.h"
 
 #include <inttypes.h>
@@ -126,17 +127,6 @@ const char *meta_key(struct arena *a, const struct meta *m)
         return arena_printf(a, "%s%s%s", m->ns, *m->ns ? "/" : "", m->name);
 }
 
-#define FNV_START 0xcbf29ce484222325U
-#define FNV_PRIME 0x100000001b3U
-
-/* FNV-1a. */
-static uint64_t hash(uint64_t h, const char *s)
-{
-        for (; *s; s++)
-                h = (h ^ (unsigned char)*s) * FNV_PRIME;
-        return h;
-}
-
 /* Spreads the bits that FNV leaves in its low end. */
 static uint64_t mix(uint64_t h)
 {
@@ -154,7 +144,7 @@ void vm_mac(const struct vm *vm, size_t i, char out[18])
                 return;
         }
         snprintf(index, sizeof(index), "/%zu", i);
-        uint64_t h = mix(hash(hash(FNV_START, vm->meta.uid), index));
+        uint64_t h = mix(fnv64(fnv64(FNV64_START, vm->meta.uid), index));
         snprintf(out, 18, "52:54:00:%02x:%02x:%02x", (unsigned)(h >> 16 & 0xff),
                  (unsigned)(h >> 8 & 0xff), (unsigned)(h & 0xff));
 }
@@ -165,6 +155,6 @@ void vm_domain_name(const struct meta *m, char out[65])
 
         if (n <= DOMAIN_NAME_MAX)
                 return;
-        uint64_t h = mix(hash(hash(hash(FNV_START, m->ns), "_"), m->name));
+        uint64_t h = mix(fnv64(fnv64(fnv64(FNV64_START, m->ns), "_"), m->name));
         snprintf(out + DOMAIN_NAME_MAX - DIGEST_LEN, DIGEST_LEN + 1, "-%016" PRIx64, h);
 }

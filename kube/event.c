@@ -1,5 +1,6 @@
 #include "kube/event.h"
 
+#include "base/fnv.h"
 #include "base/mono.h"
 
 #include <errno.h>
@@ -11,13 +12,10 @@
 #define MESSAGE_MAX    1024
 #define TRIES          4 /* against others who count the same event */
 
-/* FNV-1a, continued from h; the NUL separates the parts. */
+/* The NUL separates the parts. */
 static uint64_t mix(uint64_t h, const char *s)
 {
-        do
-                h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-        while (*s++);
-        return h;
+        return fnv64_byte(fnv64(h, s), '\0');
 }
 
 /* The object's name, cut where needed, and a hash: the same event has the same name. */
@@ -25,7 +23,7 @@ static void event_name(const struct kube_event_about *about, const char *compone
                        const char *type, const char *reason, const char *message,
                        char out[NAME_MAX_BYTES + 1])
 {
-        uint64_t h = mix(0xcbf29ce484222325u, about->uid ? about->uid : about->name);
+        uint64_t h = mix(FNV64_START, about->uid ? about->uid : about->name);
 
         h = mix(mix(mix(mix(h, component), type), reason), message);
         snprintf(out, NAME_MAX_BYTES + 1, "%.*s.%016" PRIx64, NAME_MAX_BYTES - 17, about->name, h);

@@ -1,5 +1,6 @@
 #include "kube/table.h"
 
+#include "base/fnv.h"
 #include "kube/random.h"
 
 #include <errno.h>
@@ -20,13 +21,11 @@ void ktable_free(struct ktable *t)
         t->size = t->count = 0;
 }
 
-/* FNV-1a from a secret start, so that names cannot be chosen to collide, and a final mix. */
+/* From a secret start, so that names cannot be chosen to collide, and a final mix. */
 static uint64_t hash_of(const struct ktable *t, const char *key)
 {
-        uint64_t h = t->seed ^ 0xcbf29ce484222325u;
+        uint64_t h = fnv64(t->seed ^ FNV64_START, key);
 
-        for (const unsigned char *p = (const unsigned char *)key; *p; p++)
-                h = (h ^ *p) * 0x100000001b3u;
         h = (h ^ (h >> 32)) * 0xd6e8feb86659fd93u;
         return h ^ (h >> 32);
 }

@@ -2,6 +2,7 @@
 
 #include "agent/files.h"
 #include "agent/format.h"
+#include "base/hex.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -51,7 +52,7 @@ static int prepare(const char *file, char folder[PATH_MAX], char tmp[PATH_MAX])
                 return -complain("cannot create", folder);
         if (clear(file, folder))
                 return -1;
-        random_hex(unique);
+        hex_random(unique, IDENTITY_BYTES);
         if (snprintf(tmp, PATH_MAX, "%s.%.16s" UNFINISHED, file, unique) >= PATH_MAX) {
                 printf("%s is too long a path\n", file);
                 return -1;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,16 +17,6 @@ int complain(const char *what, const char *path)
 {
         printf("%s %s: %s\n", what, path, strerror(errno));
         return 1;
-}
-
-void random_hex(char out[IDENTITY_SIZE])
-{
-        unsigned char r[(IDENTITY_SIZE - 1) / 2];
-
-        if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
-                abort();
-        for (size_t i = 0; i < sizeof(r); i++)
-                snprintf(out + 2 * i, 3, "%02x", r[i]);
 }
 
 int make_folders(const char *path, size_t keep)

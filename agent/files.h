@@ -10,11 +10,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define IDENTITY_SIZE 33 /* 32 hex digits */
+#define IDENTITY_BYTES 16
+#define IDENTITY_SIZE  (2 * IDENTITY_BYTES + 1) /* as hex digits */
 
 /* Prints "WHAT PATH: " and what errno says; 1. */
 int complain(const char *what, const char *path);
-void random_hex(char out[IDENTITY_SIZE]);
 /* Creates a folder and those above it, as far as they are missing below `keep` bytes of the path.
  * -1 with errno. */
 int make_folders(const char *path, size_t keep);

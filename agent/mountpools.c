@@ -1,5 +1,6 @@
 #include "agent/mountpools.h"
 
+#include "agent/files.h"
 #include "agent/mountinfo.h"
 #include "agent/tool.h"
 #include "base/file.h"
@@ -189,26 +190,6 @@ void mount_pools_free(struct mount_pools *m)
 
 /* --- the child */
 
-static int complain(const char *what, const char *path)
-{
-        printf("%s %s: %s\n", what, path, strerror(errno));
-        return 1;
-}
-
-static int make_folders(const char *path)
-{
-        char part[PATH_BYTES];
-
-        snprintf(part, sizeof(part), "%s", path);
-        for (char *p = part; (p = strchr(p + 1, '/'));) {
-                *p = '\0';
-                if (mkdir(part, 0755) && errno != EEXIST)
-                        return -1;
-                *p = '/';
-        }
-        return mkdir(part, 0755) && errno != EEXIST ? -1 : 0;
-}
-
 /* HOST FSTYPE SOURCE PATH OPTIONS */
 static int mount_one(char **argv)
 {
@@ -222,7 +203,7 @@ static int mount_one(char **argv)
                 return complain("cannot open", file);
         if (unshare(CLONE_FS) || setns(fd, CLONE_NEWNS)) /* no thread may share its root */
                 return complain("cannot enter", file);
-        if (make_folders(argv[3]))
+        if (make_folders(argv[3], 0))
                 return complain("cannot create", argv[3]);
         /* once more, from within: never over something else */
         int rc = mountinfo_read("/proc/self/mountinfo", argv[3], &now, &e);

@@ -2,6 +2,7 @@
 
 #include "agent/files.h"
 #include "base/file.h"
+#include "base/hex.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -255,8 +256,8 @@ int part_sha256(const struct part *p, void (*told)(void *ctx, int64_t done), voi
                 rc = digest_all(p, md, chunk, told, ctx, e);
         if (!rc && EVP_DigestFinal_ex(md, sum, &len) != 1)
                 rc = err_set(e, -EIO, "SHA-256 fails");
-        for (unsigned i = 0; !rc && i < len && i < (PART_SHA256_SIZE - 1) / 2; i++)
-                snprintf(out + 2 * i, 3, "%02x", sum[i]);
+        if (!rc)
+                hex_encode(out, sum, len);
         EVP_MD_CTX_free(md);
         free(chunk);
         return rc;

@@ -7,6 +7,7 @@
 #include "agent/offers.h"
 #include "agent/place.h"
 
+#include "base/hex.h"
 #include "base/mono.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ static int write_and_read(const char *path)
 
         if (fd < 0)
                 return complain("cannot open", path);
-        random_hex(want);
+        hex_random(want, IDENTITY_BYTES);
         if (pwrite(fd, want, sizeof(want), 0) != (ssize_t)sizeof(want))
                 return complain("cannot write", path);
         if (fsync(fd))
@@ -76,7 +77,7 @@ static int identity(const char *pool, const char *node, char out[IDENTITY_SIZE])
         int rc = read_identity(path, out);
         if (rc)
                 return rc > 0 ? 0 : complain("cannot read", path);
-        random_hex(out);
+        hex_random(out, IDENTITY_BYTES);
         int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
         if (fd < 0)
                 return complain("cannot create", tmp);

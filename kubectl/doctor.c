@@ -1,5 +1,6 @@
 #include "kubectl/doctor.h"
 
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/mono.h"
 #include "base/options.h"
@@ -12,7 +13,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define AGENTS_MAX   5000
 #define FINDINGS_MAX 65536
@@ -21,7 +21,7 @@
 #define NODES_MAX    256
 #define BRIDGES_MAX  64
 #define WORDS_MAX    24
-#define RUN_SIZE     33
+#define RUN_BYTES    16
 #define COULD_NOT    2
 
 struct flags {
@@ -206,23 +206,13 @@ static void list_bridges(struct doctor *d, struct buf *out)
                 buf_adds(out, "-");
 }
 
-static void random_run(char out[RUN_SIZE])
-{
-        unsigned char r[(RUN_SIZE - 1) / 2];
-
-        if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
-                abort();
-        for (size_t i = 0; i < sizeof(r); i++)
-                snprintf(out + 2 * i, 3, "%02x", r[i]);
-}
-
 /* Groups overlap by a node, so that what is one directory within each is one in all. */
 static bool ask_agents(struct doctor *d, const struct agent_pod *v, size_t n)
 {
         struct clock_range *clocks = arena_array(d->arena, 2 * n + 2, sizeof(*clocks));
         autobuf struct buf bridges = buf_new(8192);
         size_t nclocks = 0;
-        char run[RUN_SIZE];
+        char run[2 * RUN_BYTES + 1];
 
         if (!clocks)
                 return true;
@@ -235,7 +225,7 @@ static bool ask_agents(struct doctor *d, const struct agent_pod *v, size_t n)
                                          .again = at > 0};
                 size_t some = n - at < SESSIONS_MAX ? n - at : SESSIONS_MAX;
 
-                random_run(run);
+                hex_random(run, RUN_BYTES);
                 if (!sessions_run(&p, v + at, some, &d->f, clocks, &nclocks))
                         return false;
         }

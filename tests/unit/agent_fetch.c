@@ -35,7 +35,8 @@ static struct scene {
         struct fake *server;
         char root[64], folder[80], url[128], sum[65];
         char old[SIZE], now[SIZE]; /* two versions of the file */
-        /* what the server does, set between requests */
+        /* what the server does: set between fetches, and its threads' to see by `fetches` */
+        atomic_int fetches;
         size_t cut;      /* bytes of a body after which it hangs up, 0: never */
         size_t cut_once; /* likewise, of the first body alone */
         bool ignore_range, changes, lies, no_validator, weak, encoded, slow;
@@ -95,11 +96,13 @@ static void serve(struct fake_conn *c, const struct fake_request *r, void *ctx)
 {
         const char *range = strstr(r->headers, "Range: bytes="),
                    *cond = strstr(r->headers, "If-Range: ");
+        int fetches = s.fetches; /* first: what was set before it is seen from here on */
         const char *data = s.swap && r->number > 1 ? s.old : s.now;
         char tag[64], validator[96] = "";
         size_t from = 0;
 
         (void)ctx;
+        (void)fetches;
         if (s.redirect && !strstr(r->target, "/end")) {
                 fake_printf(c, "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
                             s.redirect);
@@ -194,6 +197,12 @@ static struct fetch plain(void)
                               .ca = ""};
 }
 
+static int run_fetch(const struct fetch *f, struct err *e)
+{
+        s.fetches++;
+        return fetch_run(f, e);
+}
+
 static void part_is(int64_t epoch, const char *data, size_t len)
 {
         autobuf struct buf b = buf_new(SIZE * 2);
@@ -224,7 +233,7 @@ static void succeeds(const struct fetch *f)
 {
         struct err e = {0};
 
-        if (fetch_run(f, &e))
+        if (run_fetch(f, &e))
                 fail_msg("%s", e.msg);
         part_is(f->epoch, s.now, SIZE);
 }
@@ -233,7 +242,7 @@ static void succeeds(const struct fetch *f)
 static void fails(const struct fetch *f, bool for_good, const char *words)
 {
         struct err e = {0};
-        int rc = fetch_run(f, &e);
+        int rc = run_fetch(f, &e);
 
         assert_true(rc < 0);
         if ((rc == -EINVAL) != for_good || !strstr(e.msg, words))
@@ -271,7 +280,7 @@ static void cut_at_each_part(void **state)
                         s.cut = CUTS[i] < 4096 ? 0 : CUTS[i];
                         s.cut_once = CUTS[i];
                         struct err e = {0};
-                        if (fetch_run(&f, &e))
+                        if (run_fetch(&f, &e))
                                 fail_msg("cut after %zu: %s", CUTS[i], e.msg);
                         assert_true(s.resumed > 0);
                         char path[256];
@@ -314,7 +323,7 @@ static void another_version_in_between(void **state)
                 struct err e = {0};
                 int rc = -1;
                 for (int tries = 0; rc && tries < 3; tries++) {
-                        rc = fetch_run(&f, &e);
+                        rc = run_fetch(&f, &e);
                         assert_int_not_equal(rc, -EINVAL);
                 }
                 assert_int_equal(rc, 0);
@@ -495,6 +504,7 @@ static struct child start_tool(const struct fetch *f, const char *epoch)
         struct child c;
         struct err e = {0};
 
+        s.fetches++;
         if (child_start(&c, argv, &e))
                 fail_msg("%s", e.msg);
         return c;

@@ -22,8 +22,8 @@ void plan_note_wish(struct plan *p)
         if (!changes) /* of whatever in the spec: at most so many are of the placement */
                 return;
         placement_hash(p->vm, hash);
-        if (!strcmp(hash, was->wish.placement))
-                return;
+        if (changes == 1 && !strcmp(hash, was->wish.placement))
+                return; /* after several it may be the same one again */
         p->next->status.wish = (struct vm_wish){
                 .placement = plan_text(p, "%s", hash),
                 .changed_us = p->in->now_us,

@@ -494,6 +494,26 @@ static void test_changes_at_one_look_are_a_storm(void **state)
         assert_int_equal(w.nmigs, 1);
 }
 
+/* Of changes to and fro none but every second one is seen: that is no wish that stands. */
+static void test_a_storm_seen_at_every_second_change(void **state)
+{
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        for (int i = 0; i < 50; i++) {
+                w.now += 100000;
+                want_zone("a");
+                want_zone("b");
+                play();
+        }
+        assert_int_equal(last()->status.phase, MIG_PENDING);
+        assert_false(last()->status.permit);
+        settle();
+        assert_true(last()->status.permit);
+        assert_int_equal(w.nmigs, 1);
+}
+
 static void test_other_changes_of_the_spec_delay_nothing(void **state)
 {
         (void)state;
@@ -1363,6 +1383,7 @@ int main(void)
                 T(test_a_storm_stops_no_copy),
                 T(test_a_storm_begins_no_second_move),
                 T(test_changes_at_one_look_are_a_storm),
+                T(test_a_storm_seen_at_every_second_change),
                 T(test_other_changes_of_the_spec_delay_nothing),
                 T(test_a_clock_set_back_delays_nothing),
                 T(test_failure_keeps_the_guest_and_waits),

@@ -196,7 +196,7 @@ static void restarts_are_paced(void **state)
 /* --- the host's status */
 
 static const struct agent_config CONFIG = {.node = "n1",
-                                           .pools = {{"default", "/p"}},
+                                           .pools = {{.name = "default", .path = "/p"}},
                                            .npools = 1,
                                            .peer_uri = "qemu+tls://%s/system"};
 
@@ -215,7 +215,9 @@ static void host_status(void **state)
         struct mount_view mount = {.pool = "default",
                                    .path = "/p",
                                    .health = MOUNT_UNHEALTHY,
-                                   .reason = "hangs",
+                                   .verdict = "Hung",
+                                   .reason = "Hung: no answer",
+                                   .mend = "Look at the server.",
                                    .latency_us = 1234,
                                    .free_bytes = 5LL << 30,
                                    .free_inodes = 123456};
@@ -268,7 +270,8 @@ static void host_status(void **state)
 static void before_the_first_look(void **state)
 {
         autoarena struct arena *a = arena_new(1 << 20);
-        struct mount_view mount = {.pool = "default", .path = "/p"};
+        struct mount_view mount = {
+                .pool = "default", .path = "/p", .verdict = "NotProbedYet", .mend = ""};
         struct host_domain told = {
                 .uid = "a", .ns = "ns", .name = "vm", .reason = "", .restarted_at = ""};
         struct host kept = {.domains = &told,

@@ -26,6 +26,7 @@ struct watch {
         struct mono next; /* probe, when none is under way */
         struct lock_holder holder;
         struct health health;
+        char device[32];         /* of what was mounted at the last look, "": nothing */
         char expected[40];       /* identity since it became healthy, "" while it is not */
         struct mount_view now;   /* as the thread goes along */
         struct mount_view shown; /* to all, under the lock */
@@ -162,6 +163,7 @@ static enum probe_result look_at_mount(const struct agent_pool *pool, const stru
                          pool->path);
                 return PROBE_NOT_MOUNTED;
         }
+        out->read_only |= t->have_theirs && theirs.read_only; /* a mount's own flag is not shared */
         return look_at_source(pool, out, why);
 }
 
@@ -266,6 +268,15 @@ static void take_in(struct mounts *m, struct watch *w, struct probe_report *r)
 
 /* --- the thread */
 
+/* A lock on what was mounted before proves nothing of what is mounted now. */
+static void note_device(struct watch *w, const char *device)
+{
+        if (strcmp(w->device, device) == 0)
+                return;
+        snprintf(w->device, sizeof(w->device), "%s", device);
+        lock_kill(&w->holder);
+}
+
 static void begin(struct mounts *m, struct watch *w, struct tables *t, struct mono now)
 {
         struct probe_report r = {0};
@@ -273,6 +284,7 @@ static void begin(struct mounts *m, struct watch *w, struct tables *t, struct mo
 
         read_tables(m, t);
         r.verdict = look_at_mount(w->pool, t, &entry, r.why);
+        note_device(w, entry.device);
         if (*entry.source) {
                 snprintf(w->now.fstype, sizeof(w->now.fstype), "%s", entry.fstype);
                 snprintf(w->now.source, sizeof(w->now.source), "%s", entry.source);

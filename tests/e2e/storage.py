@@ -163,7 +163,7 @@ def begin():
     pod = handle()
     lab.wait_for(lambda: refusal(pod) is None, 20, "taken by the extender")
     free = metric('drover_mount_free_bytes{pool="default"}')
-    expect(free and bare_bytes > 0, "the metric tells nothing free")
+    expect(free and free > 0, "the metric tells nothing free")
     expect(metric('drover_mount_stuck_children{pool="default"}') == 0, "a probe is stuck")
 
 

@@ -146,6 +146,13 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 .copy_deadline_s = 3600, .image_stall_s = 30, .image_ca = "", .health_port = 9403  \
         }
 
+#define TEXT_DEFAULTS                                                                              \
+        {                                                                                          \
+                .pools = "default=/var/lib/drover", .sources = "", .reserved_memory = "512Mi",     \
+                .migration_tls = "on", .image_max = "100Gi", .image_virtual_max = "16Ti",          \
+                .image_reserve = "1Gi", .image_local = "off", .min_free = "64Mi"                   \
+        }
+
 /* What there is to be told about images. */
 #define IMAGE_ROWS(c, t)                                                                           \
         OPTION_NUMBER("copy-deadline", "COPY_DEADLINE_SECONDS", "S",                               \
@@ -201,15 +208,7 @@ static int print_help(const struct option_row *rows, size_t n)
 int agent_config_parse(int argc, char **argv, struct agent_config *out, struct err *e)
 {
         struct agent_config c = DEFAULTS;
-        struct texts t = {.pools = "default=/var/lib/drover",
-                          .sources = "",
-                          .reserved_memory = "512Mi",
-                          .migration_tls = "on",
-                          .image_max = "100Gi",
-                          .image_virtual_max = "16Ti",
-                          .image_reserve = "1Gi",
-                          .image_local = "off",
-                          .min_free = "64Mi"};
+        struct texts t = TEXT_DEFAULTS;
         const struct option_row rows[] = {
                 OPTION_TEXT("node", "NODE_NAME", "NAME", "of this node", &c.node),
                 OPTION_TEXT("pools", "POOLS", "NAME=PATH,...", "mounted storage pools", &t.pools),

@@ -5,6 +5,7 @@
 #include "agent/prober.h"
 #include "agent/proc.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 #include <errno.h>
@@ -261,6 +262,10 @@ static void take_in(struct mounts *m, struct watch *w, struct probe_report *r)
         v->locked = r->verdict == PROBE_OK && lock_hold(&w->holder, w->pool->path, m->config->node);
         explain(w, r);
         measure(w, r);
+        if (changed)
+                log_msg(v->health == MOUNT_HEALTHY ? LOG_INFO : LOG_WARN,
+                        v->health == MOUNT_HEALTHY ? "a pool is healthy" : "a pool is unhealthy",
+                        "pool", v->pool, "reason", v->reason, NULL);
         w->probing = false;
         w->next = mono_add_ms(now, health_next_ms(&w->health, &m->limits));
         show(m, w, changed);
@@ -299,8 +304,10 @@ static void begin(struct mounts *m, struct watch *w, struct tables *t, struct mo
 
 static void step(struct mounts *m, struct watch *w, struct tables *t, struct mono now)
 {
-        if (w->now.locked != lock_held(&w->holder)) {
-                w->now.locked = w->health.last == PROBE_OK && lock_held(&w->holder);
+        bool locked = lock_held(&w->holder) && w->health.last == PROBE_OK;
+
+        if (locked != w->now.locked) {
+                w->now.locked = locked;
                 show(m, w, false);
         }
         if (w->probing && prober_step(&w->prober, now))

@@ -153,7 +153,7 @@ static const char *storage_message(const struct host_sources *s, const struct mo
         if (!v)
                 return "all pools answer";
         if (n > 1)
-                snprintf(more, sizeof(more), " (and %zu more pools)", n - 1);
+                snprintf(more, sizeof(more), " (and %zu more)", n - 1);
         return arena_printf(a, "pool %s at %s: %s%s%s%s", v->pool, v->path, v->reason,
                             *v->mend ? ". " : "", v->mend, more);
 }

@@ -296,6 +296,56 @@ static void before_the_first_look(void **state)
         assert_int_equal(host_status_build(&s, tiny, &h), -ENOMEM);
 }
 
+/* The one that is worst off is told: unhealthy before unknown, whatever their order. */
+static void several_pools(void **state)
+{
+        static const struct agent_config THREE = {.node = "n1",
+                                                  .pools = {{.name = "a", .path = "/a"},
+                                                            {.name = "b", .path = "/b"},
+                                                            {.name = "c", .path = "/c"}},
+                                                  .npools = 3,
+                                                  .peer_uri = "qemu+tls://%s/system"};
+        struct mount_view mounts[3] = {{.pool = "a",
+                                        .path = "/a",
+                                        .verdict = "NotProbedYet",
+                                        .reason = "not probed yet",
+                                        .mend = ""},
+                                       {.pool = "b",
+                                        .path = "/b",
+                                        .health = MOUNT_UNHEALTHY,
+                                        .verdict = "Full",
+                                        .reason = "Full: no room",
+                                        .mend = "Make room."},
+                                       {.pool = "c",
+                                        .path = "/c",
+                                        .health = MOUNT_HEALTHY,
+                                        .verdict = "Healthy",
+                                        .mend = ""}};
+        autoarena struct arena *a = arena_new(1 << 20);
+        struct host_sources s = sources(mounts);
+        const struct condition *c;
+        struct host h;
+
+        (void)state;
+        s.config = &THREE;
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        c = condition_get(&h.conditions, "StorageHealthy");
+        assert_string_equal(c->status, "False");
+        assert_string_equal(c->reason, "Full");
+        assert_string_equal(c->message, "pool b at /b: Full: no room. Make room. (and 1 more)");
+        assert_string_equal(h.mounts[1].verdict, "Full");
+        mounts[1] = mounts[2];
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        c = condition_get(&h.conditions, "StorageHealthy");
+        assert_string_equal(c->status, "Unknown");
+        assert_string_equal(c->reason, "NotProbedYet");
+        mounts[0] = mounts[2];
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        c = condition_get(&h.conditions, "StorageHealthy");
+        assert_string_equal(c->status, "True");
+        assert_string_equal(c->reason, "Healthy");
+}
+
 static void rounding(void **state)
 {
         (void)state;
@@ -314,10 +364,10 @@ static void rounding(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(judgement),   cmocka_unit_test(entries),
-                cmocka_unit_test(notices),     cmocka_unit_test(restarts_are_paced),
-                cmocka_unit_test(host_status), cmocka_unit_test(before_the_first_look),
-                cmocka_unit_test(rounding),
+                cmocka_unit_test(judgement),     cmocka_unit_test(entries),
+                cmocka_unit_test(notices),       cmocka_unit_test(restarts_are_paced),
+                cmocka_unit_test(host_status),   cmocka_unit_test(before_the_first_look),
+                cmocka_unit_test(several_pools), cmocka_unit_test(rounding),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

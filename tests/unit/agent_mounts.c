@@ -148,7 +148,7 @@ static void a_hundred_stuck_mounts(void **state)
         struct fuse_scene fuse;
 
         (void)state;
-        make_scene(MANY, 500);
+        make_scene(MANY, 3000);
         size_t threads = entries_of("/proc/self/task"), fds = entries_of("/proc/self/fd");
         if (!fuse_scene_mount(&fuse, s.paths[0])) {
                 assert_int_equal(pool_remove(s.root), 0);
@@ -187,7 +187,7 @@ static void an_end_does_not_wait_for_each(void **state)
         struct fuse_scene fuse;
 
         (void)state;
-        make_scene(20, 500);
+        make_scene(20, 1000);
         if (!fuse_scene_mount(&fuse, s.paths[0])) {
                 assert_int_equal(pool_remove(s.root), 0);
                 skip();

@@ -13,6 +13,7 @@ import lab
 from lab import at, condition, expect
 
 NODE, POOL, VM = "node2", "/var/lib/drover", "storage"
+SOURCE = lab.LAB / "pool"  # of the mount that should be there: scripts/deploy tells the agents
 LIMIT = 10  # seconds
 
 
@@ -91,13 +92,13 @@ def hung():
 
 @contextlib.contextmanager
 def read_only():
-    with over_the_pool("lab-pool", "-o", "ro"):
+    with over_the_pool(SOURCE, "-o", "ro"):
         yield
 
 
 @contextlib.contextmanager
 def full():
-    with over_the_pool("lab-pool", "-o", "size=64k"):
+    with over_the_pool(SOURCE, "-o", "size=64k"):
         lab.node_exec(NODE, "sh", "-c", f"mkdir {POOL}/.drover; cat /dev/zero > {POOL}/fill", check=False)
         yield
 

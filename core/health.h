@@ -1,7 +1,7 @@
 /*
  * Health of a mount from the results of its probes, with hysteresis: one slow answer does not turn
  * a node away, one quick answer does not bring it back, and a mount that relapses must prove itself
- * longer each time. What leaves no doubt, such as that nothing is mounted, counts at once. Time is
+ * longer. What leaves no doubt, such as that nothing is mounted, counts at once. Time is
  * passed in.
  */
 #ifndef DROVER_CORE_HEALTH_H
@@ -45,14 +45,14 @@ struct health_limits {
 /*
  * With a deadline of 3 s for a probe, a mount that hangs is found out within
  * period + deadline + confirm + deadline = 8.3 s, and one that is back, even after relapses, within
- * period + (good << relapses) * confirm = 5.6 s and what its probes take.
+ * period + (good << relapses) * confirm = 3.8 s and what its probes take.
  */
 #define HEALTH_DEFAULTS                                                                            \
         {                                                                                          \
                 .bad = 2, .good = 3, .period_ms = 2000, .slow_ms = 2000,                           \
                 .min_free_bytes = 64 << 20, .min_free_inodes = 64                                  \
         }
-#define HEALTH_RELAPSE_MAX 2      /* each relapse doubles the good ones asked for, so often */
+#define HEALTH_RELAPSE_MAX 1      /* each relapse doubles the good ones asked for, so often */
 #define HEALTH_FORGIVE_MS  600000 /* healthy this long: relapses are forgotten */
 #define HEALTH_CONFIRM_MS  300    /* before the probe that confirms a change */
 

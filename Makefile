@@ -43,7 +43,7 @@ LDFLAGS := $(LDFLAGS_$(FLAVOUR))
 LDLIBS_base := -lcjson -lm
 LDLIBS_kube := -lcurl -lyaml
 LDLIBS_http := -lmicrohttpd -lgnutls
-LDLIBS      := $(LDLIBS_kube) $(LDLIBS_http) -lvirt-qemu -lvirt -lssl -lcrypto $(LDLIBS_base) -lpthread
+LDLIBS      := $(LDLIBS_kube) $(LDLIBS_http) -lnfs -lvirt-qemu -lvirt -lssl -lcrypto $(LDLIBS_base) -lpthread
 
 src   = $(wildcard $(1)/*.c)
 objs  = $(patsubst %.c,$(B)/obj/%.o,$(1))

@@ -100,11 +100,11 @@ static void leave_behind(pid_t pid)
         pthread_mutex_unlock(&left.lock);
 }
 
-void child_free(struct child *c)
+void child_free_by(struct child *c, struct mono end)
 {
         if (c->pid > 0 && !c->ended) {
                 child_kill(c);
-                if (!child_wait(c, CHILD_KILL_MS))
+                if (!child_wait(c, mono_ms_between(mono_now(), end)))
                         leave_behind(c->pid);
         }
         if (c->pid > 0) {
@@ -115,6 +115,11 @@ void child_free(struct child *c)
         }
         buf_free(&c->text);
         *c = (struct child){.pidfd = -1, .out = -1};
+}
+
+void child_free(struct child *c)
+{
+        child_free_by(c, mono_add_ms(mono_now(), CHILD_KILL_MS));
 }
 
 size_t child_reap(void)

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/mono.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,8 @@ bool child_wait(struct child *c, int64_t ms);
 void child_kill(struct child *c);
 /* Kills it if it still runs; one that is stuck is left to child_reap. */
 void child_free(struct child *c);
+/* The same, but waits for its end until that time instead of CHILD_KILL_MS: for many at once. */
+void child_free_by(struct child *c, struct mono end);
 
 /*
  * Runs a child to its end: 0 when it exited with 0; -EIO when not, the message being what it wrote;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define POOL_SOURCE_MAX 255 /* as much as of a mount's source is kept */
+
 static bool pool_name_ok(const char *name)
 {
         return *name && strlen(name) <= 63 &&
@@ -32,9 +34,34 @@ static int parse_pools(struct agent_config *c, const char *pools, struct err *e)
                 if (!pool_name_ok(p) || agent_pool_of(c, p))
                         return err_set(e, -EINVAL, "--pools: \"%s\" is a bad name or there twice",
                                        p);
-                c->pools[c->npools++] = (struct agent_pool){p, eq + 1};
+                c->pools[c->npools++] = (struct agent_pool){.name = p, .path = eq + 1};
         }
         return c->npools ? 0 : err_set(e, -EINVAL, "--pools names none");
+}
+
+/* "NAME=SOURCE,...": likewise. */
+static int parse_sources(struct agent_config *c, const char *sources, struct err *e)
+{
+        char *text = strdup(sources), *save = NULL;
+
+        c->sources_text = text;
+        if (!text)
+                return err_set(e, -ENOMEM, "out of memory");
+        for (char *p = strtok_r(text, ",", &save); p; p = strtok_r(NULL, ",", &save)) {
+                struct agent_pool *pool = NULL;
+                char *eq = strchr(p, '=');
+                if (!eq || !eq[1] || strlen(eq + 1) > POOL_SOURCE_MAX)
+                        return err_set(e, -EINVAL, "--pool-sources: \"%s\" is not NAME=SOURCE", p);
+                *eq = '\0';
+                for (size_t i = 0; i < c->npools; i++)
+                        if (!strcmp(c->pools[i].name, p))
+                                pool = &c->pools[i];
+                if (!pool || pool->source)
+                        return err_set(e, -EINVAL,
+                                       "--pool-sources: \"%s\" is no pool, or there twice", p);
+                pool->source = eq + 1;
+        }
+        return 0;
 }
 
 /* A template goes through printf with one string: let it hold exactly one %s and no other %. */
@@ -47,8 +74,8 @@ static bool template_ok(const char *t)
 
 /* What is left to be read of the texts. */
 struct texts {
-        const char *pools, *reserved_memory, *migration_tls;
-        const char *image_max, *image_virtual_max, *image_reserve, *image_local;
+        const char *pools, *sources, *reserved_memory, *migration_tls;
+        const char *image_max, *image_virtual_max, *image_reserve, *image_local, *min_free;
 };
 
 static int check_images(struct agent_config *c, const struct texts *t, struct err *e)
@@ -71,6 +98,19 @@ static int check_images(struct agent_config *c, const struct texts *t, struct er
         return 0;
 }
 
+static int check_health(struct agent_config *c, const struct texts *t, struct err *e)
+{
+        if (quantity_parse(t->min_free, &c->health.min_free_bytes) || c->health.min_free_bytes < 0)
+                return err_set(e, -EINVAL, "--mount-min-free: \"%s\" is not a quantity",
+                               t->min_free);
+        if (c->health.slow_ms > c->probe_deadline_ms)
+                return err_set(e, -EINVAL,
+                               "--mount-slow: %lld ms are more than --probe-deadline, %lld: "
+                               "nothing could be slow",
+                               (long long)c->health.slow_ms, (long long)c->probe_deadline_ms);
+        return 0;
+}
+
 static int check(struct agent_config *c, const struct texts *t, struct err *e)
 {
         if (!*c->node || strlen(c->node) > 253 || strchr(c->node, '/'))
@@ -89,7 +129,11 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 return err_set(e, -EINVAL, "--migration-tls: \"%s\" is neither on nor off",
                                t->migration_tls);
         int rc = check_images(c, t, e);
-        return rc ? rc : parse_pools(c, t->pools, e);
+        if (!rc)
+                rc = check_health(c, t, e);
+        if (!rc)
+                rc = parse_pools(c, t->pools, e);
+        return rc ? rc : parse_sources(c, t->sources, e);
 }
 
 #define DEFAULTS                                                                                   \
@@ -98,8 +142,15 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 .emulator = "", .libvirt_uri = "qemu:///system", .libvirt_run = "/run/libvirt",    \
                 .libvirt_log = "/var/log/libvirt/qemu", .console_dir = "/var/log/libvirt/qemu",    \
                 .peer_uri = "qemu+tls://%s/system", .migration_address = "", .stop_grace_s = 30,   \
-                .probe_deadline_ms = 3000, .disk_deadline_s = 120, .copy_deadline_s = 3600,        \
-                .image_stall_s = 30, .image_ca = "", .health_port = 9403                           \
+                .probe_deadline_ms = 3000, .health = HEALTH_DEFAULTS, .disk_deadline_s = 120,      \
+                .copy_deadline_s = 3600, .image_stall_s = 30, .image_ca = "", .health_port = 9403  \
+        }
+
+#define TEXT_DEFAULTS                                                                              \
+        {                                                                                          \
+                .pools = "default=/var/lib/drover", .sources = "", .reserved_memory = "512Mi",     \
+                .migration_tls = "on", .image_max = "100Gi", .image_virtual_max = "16Ti",          \
+                .image_reserve = "1Gi", .image_local = "off", .min_free = "64Mi"                   \
         }
 
 /* What there is to be told about images. */
@@ -122,6 +173,29 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 OPTION_TEXT("image-ca", "IMAGE_CA", "FILE",                                        \
                             "CAs of the servers of images, if not the system's", &(c).image_ca)
 
+/* ... and about the health of mounts. */
+#define HEALTH_ROWS(c, t)                                                                          \
+        OPTION_TEXT("pool-sources", "POOL_SOURCES", "NAME=SOURCE,...",                             \
+                    "what must be mounted, such as default=nas:/srv/drover", &(t).sources),        \
+                OPTION_NUMBER("probe-deadline", "PROBE_DEADLINE_MS", "MS", "of a mount's answer",  \
+                              &(c).probe_deadline_ms, 10, 60000),                                  \
+                OPTION_NUMBER("mount-period", "MOUNT_PERIOD_MS", "MS",                             \
+                              "between probes of a mount", &(c).health.period_ms, 100, 60000),     \
+                OPTION_NUMBER("mount-bad", "MOUNT_BAD", "N",                                       \
+                              "bad probes in a row that make a mount unhealthy", &(c).health.bad,  \
+                              1, 100),                                                             \
+                OPTION_NUMBER("mount-good", "MOUNT_GOOD", "N",                                     \
+                              "good probes in a row that make it healthy again", &(c).health.good, \
+                              1, 100),                                                             \
+                OPTION_NUMBER("mount-slow", "MOUNT_SLOW_MS", "MS",                                 \
+                              "that a small write may take, 0 for any time", &(c).health.slow_ms,  \
+                              0, 60000),                                                           \
+                OPTION_TEXT("mount-min-free", "MOUNT_MIN_FREE", "QUANTITY",                        \
+                            "with less free the pool counts as full", &(t).min_free),              \
+                OPTION_NUMBER("mount-min-inodes", "MOUNT_MIN_INODES", "N",                         \
+                              "with less free the pool counts as full",                            \
+                              &(c).health.min_free_inodes, 0, INT64_MAX)
+
 static int print_help(const struct option_row *rows, size_t n)
 {
         autobuf struct buf b = buf_new(65536);
@@ -134,7 +208,7 @@ static int print_help(const struct option_row *rows, size_t n)
 int agent_config_parse(int argc, char **argv, struct agent_config *out, struct err *e)
 {
         struct agent_config c = DEFAULTS;
-        struct texts t = {"default=/var/lib/drover", "512Mi", "on", "100Gi", "16Ti", "1Gi", "off"};
+        struct texts t = TEXT_DEFAULTS;
         const struct option_row rows[] = {
                 OPTION_TEXT("node", "NODE_NAME", "NAME", "of this node", &c.node),
                 OPTION_TEXT("pools", "POOLS", "NAME=PATH,...", "mounted storage pools", &t.pools),
@@ -171,8 +245,7 @@ int agent_config_parse(int argc, char **argv, struct agent_config *out, struct e
                               "from asking a guest to shut down to ending it, "
                               "unless its VM says otherwise",
                               &c.stop_grace_s, 0, 3600),
-                OPTION_NUMBER("probe-deadline", "PROBE_DEADLINE_MS", "MS", "of a mount's answer",
-                              &c.probe_deadline_ms, 10, 60000),
+                HEALTH_ROWS(c, t),
                 OPTION_NUMBER("disk-deadline", "DISK_DEADLINE_SECONDS", "S", "for making a disk",
                               &c.disk_deadline_s, 1, 86400),
                 IMAGE_ROWS(c, t),
@@ -197,7 +270,8 @@ int agent_config_parse(int argc, char **argv, struct agent_config *out, struct e
 void agent_config_free(struct agent_config *c)
 {
         free(c->pools_text);
-        c->pools_text = NULL;
+        free(c->sources_text);
+        c->pools_text = c->sources_text = NULL;
 }
 
 void agent_peer_uri(const struct agent_config *c, const char *node, char out[AGENT_URI_MAX])

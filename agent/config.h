@@ -3,16 +3,18 @@
 #define DROVER_AGENT_CONFIG_H
 
 #include "base/err.h"
+#include "core/health.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define AGENT_POOLS_MAX 16
+#define AGENT_POOLS_MAX 128
 #define AGENT_URI_MAX   512
 
 struct agent_pool {
         const char *name, *path;
+        const char *source; /* that must be mounted there; NULL: any */
 };
 
 struct agent_config {
@@ -30,20 +32,21 @@ struct agent_config {
         const char *peer_uri;          /* template with one %s for the node's name */
         const char *migration_address; /* "": the Node's InternalIP */
         bool migration_tls;
-        int64_t stop_grace_s;      /* between asking a guest to shut down and insisting */
-        int64_t probe_deadline_ms; /* of a mount probe */
-        int64_t disk_deadline_s;   /* of qemu-img and genisoimage */
-        int64_t copy_deadline_s;   /* of a full clone of an image */
-        int64_t image_max;         /* bytes of an image's file that is imported */
-        int64_t image_virtual_max; /* bytes of the disk that an image is of */
-        int64_t image_reserve;     /* bytes that an import leaves free in a pool */
-        int64_t image_stall_s;     /* a transfer that stands still so long is given up */
-        bool image_local;          /* loopback and link-local addresses may be asked */
-        const char *image_ca;      /* CAs of the servers of images, "": the system's */
+        int64_t stop_grace_s;        /* between asking a guest to shut down and insisting */
+        int64_t probe_deadline_ms;   /* of a mount probe */
+        struct health_limits health; /* .period_ms 0: HEALTH_DEFAULTS */
+        int64_t disk_deadline_s;     /* of qemu-img and genisoimage */
+        int64_t copy_deadline_s;     /* of a full clone of an image */
+        int64_t image_max;           /* bytes of an image's file that is imported */
+        int64_t image_virtual_max;   /* bytes of the disk that an image is of */
+        int64_t image_reserve;       /* bytes that an import leaves free in a pool */
+        int64_t image_stall_s;       /* a transfer that stands still so long is given up */
+        bool image_local;            /* loopback and link-local addresses may be asked */
+        const char *image_ca;        /* CAs of the servers of images, "": the system's */
         int64_t health_port;
         int64_t migration_bandwidth_mibps; /* of all guests that leave, together; 0: no limit */
         const char *kubeconfig;            /* NULL: in cluster, or $KUBECONFIG */
-        char *pools_text;                  /* backs the pools' strings */
+        char *pools_text, *sources_text;   /* back the pools' strings */
 };
 
 /* 0; 1 when help was asked for and printed; -EINVAL. Strings point into argv or the environment. */

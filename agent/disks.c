@@ -1,7 +1,7 @@
 #include "agent/disks.h"
 
 #include "agent/child.h"
-#include "agent/import.h"
+#include "agent/place.h"
 #include "agent/seed.h"
 #include "agent/tool.h"
 #include "api/codec.h"
@@ -59,9 +59,26 @@ static int check_pools(struct agent *a, const struct vm *vm, struct err *e)
         return 0;
 }
 
+/* A file of a pool: how the tools name it, which work in the pool, and its full path. */
+struct pool_file {
+        const struct agent_pool *pool;
+        const char *name, *path;
+};
+
+static int pool_file(const struct agent_pool *pool, struct arena *ar, const char *name,
+                     struct pool_file *out, struct err *e)
+{
+        const char *path = name ? arena_printf(ar, "%s/%s", pool->path, name) : NULL;
+
+        if (!path)
+                return err_set(e, -ENOMEM, "out of memory");
+        *out = (struct pool_file){pool, name, path};
+        return 0;
+}
+
 /* Where the image's file is, -EAGAIN with the reason when none is to be made of it now. */
-static int image_file(struct agent *a, const struct image *i, struct arena *ar, const char **out,
-                      struct err *e)
+static int image_file(struct agent *a, const struct image *i, struct arena *ar,
+                      struct pool_file *out, struct err *e)
 {
         const struct agent_pool *pool = agent_pool_of(&a->config, i->pool);
         const char *file = *i->file ? i->file : i->meta.uid;
@@ -76,13 +93,13 @@ static int image_file(struct agent *a, const struct image *i, struct arena *ar, 
                                i->message);
         if (!safe_name(file))
                 return err_set(e, -EINVAL, "\"%s\" is not a file name", file);
-        *out = arena_printf(ar, "%s/%s/%s", pool->path, *i->file ? "images" : IMPORTED, file);
-        return *out ? 0 : err_set(e, -ENOMEM, "out of memory");
+        return pool_file(pool, ar, arena_printf(ar, "%s/%s", *i->file ? "images" : IMPORTED, file),
+                         out, e);
 }
 
-/* The path of the image that the disk is made of. */
+/* The file of the image that the disk is made of. */
 static int find_image(struct agent *a, const struct vm *vm, const struct vm_disk *d,
-                      struct arena *ar, const char **out, struct err *e)
+                      struct arena *ar, struct pool_file *out, struct err *e)
 {
         autojson struct json *j = NULL;
         struct image *image;
@@ -100,9 +117,9 @@ static int find_image(struct agent *a, const struct vm *vm, const struct vm_disk
 }
 
 /* 1 when the disk has been made: it needs no image any more. */
-static int is_made(struct agent *a, const char *file, struct err *e)
+static int is_made(struct agent *a, const struct pool_file *f, struct err *e)
 {
-        const char *const argv[] = {AGENT_SELF, "tool", "have", file, NULL};
+        const char *const argv[] = {AGENT_SELF, "tool", "have", f->pool->path, f->name, NULL};
         autobuf struct buf out = buf_new(256);
         int rc = child_run(argv, a->config.disk_deadline_s * 1000, &out, e);
 
@@ -110,10 +127,10 @@ static int is_made(struct agent *a, const char *file, struct err *e)
 }
 
 static int make_file(struct agent *a, const struct vm *vm, const struct vm_disk *d,
-                     const char *file, struct arena *ar, struct err *e)
+                     const struct pool_file *f, struct arena *ar, struct err *e)
 {
         int64_t deadline_s = d->full ? a->config.copy_deadline_s : a->config.disk_deadline_s;
-        const char *image = NULL;
+        struct pool_file image = {0};
         char size[32], max[32];
         int rc = 0;
 
@@ -125,10 +142,14 @@ static int make_file(struct agent *a, const struct vm *vm, const struct vm_disk 
                 rc = err_set(e, -EINVAL, "its kind (volume claim) is not supported by this agent");
         if (rc)
                 return rc;
-        const char *const blank[] = {AGENT_SELF, "tool", "blank", file, size, NULL};
-        const char *const clone[] = {
-                AGENT_SELF, "tool", d->full ? "copy" : "clone", file, size, image, max, NULL};
-        return child_run(image ? clone : blank, deadline_s * 1000, NULL, e);
+        const char *const blank[] = {AGENT_SELF, "tool", "blank", f->pool->path,
+                                     f->name,    size,   NULL};
+        if (!image.pool)
+                return child_run(blank, deadline_s * 1000, NULL, e);
+        const char *const clone[] = {AGENT_SELF, "tool", d->full ? "copy" : "clone", f->pool->path,
+                                     f->name,    size,   image.pool->path,           image.name,
+                                     max,        NULL};
+        return child_run(clone, deadline_s * 1000, NULL, e);
 }
 
 static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk *d,
@@ -140,16 +161,16 @@ static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk 
                 return err_set(e, -EAGAIN, "this node has no pool %s", d->pool);
         if (!safe_name(d->name))
                 return err_set(e, -EINVAL, "\"%s\" is not a disk name", d->name);
-        const char *file =
-                arena_printf(ar, "%s/disks/%s/%s.qcow2", pool->path, vm->meta.uid, d->name);
-        if (!file)
-                return err_set(e, -ENOMEM, "out of memory");
-        int rc = is_made(a, file, e);
+        struct pool_file f = {0};
+        int rc = pool_file(pool, ar, arena_printf(ar, "disks/%s/%s.qcow2", vm->meta.uid, d->name),
+                           &f, e);
         if (!rc)
-                rc = make_file(a, vm, d, file, ar, e);
+                rc = is_made(a, &f, e);
+        if (!rc)
+                rc = make_file(a, vm, d, &f, ar, e);
         if (rc < 0)
                 return rc;
-        *out = file;
+        *out = f.path;
         return 0;
 }
 
@@ -161,10 +182,13 @@ static int make_seed(struct agent *a, const struct vm *vm, struct vm_files *f, s
                 return 0;
         if (!pool)
                 return err_set(e, -EAGAIN, "this node has no pool %s", seed_pool(vm));
-        f->seed = arena_printf(f->arena, "%s/seeds/%s/cidata.iso", pool->path, vm->meta.uid);
-        if (!f->seed)
-                return err_set(e, -ENOMEM, "out of memory");
-        return seed_make(vm, f->seed, a->config.disk_deadline_s * 1000, e);
+        struct pool_file iso = {0};
+        int rc = pool_file(pool, f->arena,
+                           arena_printf(f->arena, "seeds/%s/cidata.iso", vm->meta.uid), &iso, e);
+        if (rc)
+                return rc;
+        f->seed = iso.path;
+        return seed_make(vm, pool->path, iso.name, a->config.disk_deadline_s * 1000, e);
 }
 
 static int prepare(struct agent *a, const struct vm *vm, struct vm_files *f, struct err *e)
@@ -223,9 +247,9 @@ static int retain(struct agent *a, const char *uid, const struct vm_disk *d, str
                                pool ? why : "its pool is not on this node");
         if (!safe_name(d->name))
                 return err_set(e, -EINVAL, "\"%s\" is not a disk name", d->name);
-        snprintf(file, sizeof(file), "%s/disks/%s/%s.qcow2", pool->path, uid, d->name);
-        snprintf(folder, sizeof(folder), "%s/retained/%s", pool->path, uid);
-        const char *const argv[] = {AGENT_SELF, "tool", "retain", file, folder, NULL};
+        snprintf(file, sizeof(file), "disks/%s/%s.qcow2", uid, d->name);
+        snprintf(folder, sizeof(folder), "retained/%s", uid);
+        const char *const argv[] = {AGENT_SELF, "tool", "retain", pool->path, file, folder, NULL};
         return child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
 }
 
@@ -245,8 +269,9 @@ int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct er
                 if (!mounts_usable(a->mounts, pool->name, why))
                         return err_set(e, -EAGAIN, "%s", why);
                 for (size_t k = 0; k < countof(FOLDERS) && !rc; k++) {
-                        snprintf(path, sizeof(path), "%s/%s/%s", pool->path, FOLDERS[k], uid);
-                        const char *const argv[] = {AGENT_SELF, "tool", "remove", path, NULL};
+                        snprintf(path, sizeof(path), "%s/%s", FOLDERS[k], uid);
+                        const char *const argv[] = {AGENT_SELF, "tool", "remove",
+                                                    pool->path, path,   NULL};
                         rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
                 }
         }

@@ -2,6 +2,7 @@
 
 #include "agent/files.h"
 #include "agent/format.h"
+#include "agent/pool.h"
 #include "base/hex.h"
 
 #include <dirent.h>
@@ -44,11 +45,11 @@ static int prepare(const char *file, char folder[PATH_MAX], char tmp[PATH_MAX])
 {
         char unique[IDENTITY_SIZE];
 
-        if (!folder_of(file, folder)) {
-                printf("%s is not an absolute path\n", file);
+        if (!inside_pool(file) || !folder_of(file, folder)) {
+                printf("%s is no file in a folder of the pool\n", file);
                 return -1;
         }
-        if (make_folders(folder, 0))
+        if (make_folders(folder))
                 return -complain("cannot create", folder);
         if (clear(file, folder))
                 return -1;
@@ -79,41 +80,63 @@ static int finish(const char *tmp, const char *file, const char *folder, bool re
         return 0;
 }
 
-/* Length of the path without its last n parts, 0 when it has not that many. */
-static size_t base_len(const char *path, int n)
-{
-        size_t len = strlen(path);
-
-        for (; n > 0 && len; n--)
-                while (len && path[--len] != '/')
-                        ;
-        return len;
-}
-
 /*
- * How a disk names its image: from POOL/disks/UID/DISK to POOL/images/FILE relative to its own
- * folder, so that a pool may be mounted somewhere else one day; an image of another pool by its
- * full path.
+ * The image that a disk is made of: in the disk's pool or in another one of this node. file is how
+ * it is reached from the disk's pool; backing is how the disk names it, which is relative to the
+ * disk's own folder within one pool, so that a pool may be mounted somewhere else one day.
  */
-static void name_image(const char *file, const char *image, char out[PATH_MAX])
-{
-        size_t pool = base_len(file, 3);
+struct image_path {
+        char file[PATH_MAX], backing[PATH_MAX];
+};
 
-        if (pool && pool == base_len(image, 2) && !memcmp(file, image, pool))
-                snprintf(out, PATH_MAX, "../..%s", image + pool);
-        else
-                snprintf(out, PATH_MAX, "%s", image);
+/* 0, or 1, which is said, when it is too long. */
+static int join(char out[PATH_MAX], const char *a, const char *b, const char *c)
+{
+        if (snprintf(out, PATH_MAX, "%s%s%s", a, b, c) < PATH_MAX)
+                return 0;
+        printf("%s is too long a path\n", c);
+        return 1;
 }
 
-static int make_overlay(const char *file, const char *tmp, const char *size, const char *image,
-                        const char *format)
+/* "../" for each folder that the file is in. */
+static void way_up(const char *file, char out[PATH_MAX])
 {
-        char backing[PATH_MAX];
+        size_t n = 0;
+
+        for (const char *p = file; (p = strchr(p, '/')) && n + 4 < PATH_MAX; p++)
+                n += (size_t)snprintf(out + n, PATH_MAX - n, "../");
+        out[n] = '\0';
+}
+
+/* A bare directory in the place of the other pool could hold another image of the name. */
+static int find_image(const char *pool, const char *file, const char *image_pool, const char *image,
+                      struct image_path *out)
+{
+        char up[PATH_MAX];
+        struct err e;
+
+        if (!inside_pool(image)) {
+                printf("%s is no file of a pool\n", image);
+                return 1;
+        }
+        if (!strcmp(pool, image_pool)) {
+                way_up(file, up);
+                return join(out->file, "", "", image) || join(out->backing, up, "", image);
+        }
+        if (enter_pool(image_pool, &e) || enter_pool(pool, &e)) {
+                printf("%s\n", e.msg);
+                return 1;
+        }
+        return join(out->file, image_pool, "/", image) ||
+               join(out->backing, image_pool, "/", image);
+}
+
+static int make_overlay(const char *tmp, const char *size, const char *backing, const char *format)
+{
         const char *argv[12] = {"qemu-img", "create", "-q", "-f", "qcow2"};
         int n = 5;
 
-        if (image) {
-                name_image(file, image, backing);
+        if (backing) {
                 argv[n++] = "-b";
                 argv[n++] = backing;
                 argv[n++] = "-F";
@@ -134,23 +157,26 @@ static int make_copy(const char *tmp, const char *size, const char *image, const
         return run_program(copy) || (strcmp(size, "0") != 0 && run_program(grow));
 }
 
-/* Made from a checked image, NULL: from none. */
-static int make_disk(char **argv, const char *image, bool whole)
+/* POOL FILE SIZE, and for one of a checked image IMAGE_POOL IMAGE MAX; whole: with all of it. */
+static int make_disk(char **argv, bool of_image, bool whole)
 {
-        const char *file = argv[0], *size = argv[1];
+        const char *pool = argv[0], *file = argv[1], *size = argv[2];
         char folder[PATH_MAX], tmp[PATH_MAX];
         struct image_format format = {0};
+        struct image_path image = {0};
         struct err e;
         int rc = prepare(file, folder, tmp);
 
         if (rc)
                 return rc < 0;
-        if (image && format_check(image, strtoll(argv[3], NULL, 10), false, &format, &e)) {
-                printf("%s: %s\n", image, e.msg);
+        if (of_image && find_image(pool, file, argv[3], argv[4], &image))
+                return 1;
+        if (of_image && format_check(image.file, strtoll(argv[5], NULL, 10), false, &format, &e)) {
+                printf("%s: %s\n", image.file, e.msg);
                 return 1;
         }
-        rc = whole ? make_copy(tmp, size, image, format.name)
-                   : make_overlay(file, tmp, size, image, format.name);
+        rc = whole ? make_copy(tmp, size, image.file, format.name)
+                   : make_overlay(tmp, size, of_image ? image.backing : NULL, format.name);
         if (!rc)
                 rc = finish(tmp, file, folder, false);
         if (rc)
@@ -162,9 +188,9 @@ int disk_tool_have(char **argv)
 {
         char folder[PATH_MAX];
 
-        if (!folder_of(argv[0], folder) || clear(argv[0], folder))
+        if (!folder_of(argv[1], folder) || clear(argv[1], folder))
                 return 1;
-        int rc = there(argv[0]);
+        int rc = there(argv[1]);
         if (rc >= 0)
                 printf("%s\n", rc ? "there" : "absent");
         return rc < 0;
@@ -172,48 +198,49 @@ int disk_tool_have(char **argv)
 
 int disk_tool_blank(char **argv)
 {
-        return make_disk(argv, NULL, false);
+        return make_disk(argv, false, false);
 }
 
 int disk_tool_clone(char **argv)
 {
-        return make_disk(argv, argv[2], false);
+        return make_disk(argv, true, false);
 }
 
 int disk_tool_copy(char **argv)
 {
-        return make_disk(argv, argv[2], true);
+        return make_disk(argv, true, true);
 }
 
 int disk_tool_seed(char **argv)
 {
-        const char *file = argv[0];
+        const char *file = argv[1];
         char folder[PATH_MAX], tmp[PATH_MAX];
 
         if (prepare(file, folder, tmp) < 0)
                 return 1;
         const char *const line[] = {"genisoimage", "-quiet", "-volid", "cidata", "-joliet",
-                                    "-rock",       "-o",     tmp,      argv[1],  NULL};
+                                    "-rock",       "-o",     tmp,      argv[2],  NULL};
         return run_program(line) || finish(tmp, file, folder, true);
 }
 
 int disk_tool_remove(char **argv)
 {
+        const char *folder = argv[1];
         char path[PATH_MAX];
-        DIR *d = opendir(argv[0]);
+        DIR *d = opendir(folder);
         struct dirent *entry;
 
         if (!d)
-                return errno == ENOENT ? 0 : complain("cannot open", argv[0]);
+                return errno == ENOENT ? 0 : complain("cannot open", folder);
         while ((entry = readdir(d))) {
                 if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
                         continue;
-                snprintf(path, sizeof(path), "%s/%s", argv[0], entry->d_name);
+                snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
                 if (unlink(path) && errno != ENOENT)
                         return complain("cannot remove", path);
         }
         closedir(d);
-        return rmdir(argv[0]) && errno != ENOENT ? complain("cannot remove", argv[0]) : 0;
+        return rmdir(folder) && errno != ENOENT ? complain("cannot remove", folder) : 0;
 }
 
 static bool same_file(const char *x, const char *y)
@@ -228,7 +255,7 @@ static bool same_file(const char *x, const char *y)
 /* By link and unlink, since a rename would replace: of two that do it, none loses the file. */
 int disk_tool_retain(char **argv)
 {
-        const char *file = argv[0], *folder = argv[1];
+        const char *file = argv[1], *folder = argv[2];
         char kept[PATH_MAX], from[PATH_MAX];
 
         if (!folder_of(file, from) ||
@@ -239,7 +266,7 @@ int disk_tool_retain(char **argv)
         int rc = there(file);
         if (rc <= 0)
                 return rc < 0;
-        if (make_folders(folder, 0))
+        if (make_folders(folder))
                 return complain("cannot create", folder);
         if (link(file, kept) && (errno != EEXIST || !same_file(file, kept)))
                 return complain("cannot keep", file);

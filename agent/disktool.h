@@ -3,15 +3,17 @@
  * makes, and gets its own by link(2) when it is whole and on disk: never half of one, never another
  * one in its place. What a killed run has left under such names the next one removes.
  *
- *   have FILE                  says "there" or "absent"; removes what was left beside it
- *   blank FILE SIZE            an empty qcow2, unless FILE is there
- *   clone FILE SIZE IMAGE MAX  a qcow2 on top of IMAGE, unless FILE is there; SIZE 0: the image's.
+ *   have POOL FILE             says "there" or "absent"; removes what was left beside it
+ *   blank POOL FILE SIZE       an empty qcow2, unless FILE is there
+ *   clone POOL FILE SIZE IMAGE_POOL IMAGE MAX
+ *                              a qcow2 on top of IMAGE, unless FILE is there; SIZE 0: the image's.
  *                              IMAGE is checked each time (agent/format.h), since it may have been
  *                              replaced; its disk has MAX bytes at most
- *   copy FILE SIZE IMAGE MAX   likewise, with all of IMAGE in it
- *   seed FILE FOLDER           an ISO 9660 volume "cidata" with FOLDER's files, written anew
- *   remove FOLDER              the folder with the files in it; not there is fine
- *   retain FILE FOLDER         the file goes into FOLDER, which is made; done already is fine
+ *   copy ...                   likewise, with all of IMAGE in it
+ *   seed POOL FILE FOLDER      an ISO 9660 volume "cidata" with FOLDER's files, written anew;
+ *                              FOLDER is the node's own, by its full path
+ *   remove POOL FOLDER         the folder with the files in it; not there is fine
+ *   retain POOL FILE FOLDER    the file goes into FOLDER, which is made; done already is fine
  */
 #ifndef DROVER_AGENT_DISKTOOL_H
 #define DROVER_AGENT_DISKTOOL_H

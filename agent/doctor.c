@@ -155,21 +155,15 @@ static bool find_mount(const char *path, struct checkup_mount *m, struct arena *
         return m->mounted && m->fstype && m->source && m->options;
 }
 
-/* What mount-pools is told to mount there; NULL: nothing, or it is not used here. */
-static const char *wanted_at(const char *path, struct arena *a)
+/* What must be mounted there; NULL: nobody has said so. */
+static const char *wanted_at(const struct agent_pool *pool, struct arena *a)
 {
-        autobuf struct buf text = buf_new((size_t)64 << 10);
-        struct mountplan_entry *want = arena_array(a, MOUNT_POOLS_MAX, sizeof(*want));
-        struct err e;
-        size_t n = 0;
+        char source[MOUNT_SOURCE_MAX];
 
-        if (!want || file_read(MOUNT_POOLS_FILE, &text, &e) ||
-            mountplan_parse(buf_str(&text), want, MOUNT_POOLS_MAX, &n, &e))
-                return NULL;
-        for (size_t i = 0; i < n; i++)
-                if (!strcmp(want[i].path, path))
-                        return want[i].source;
-        return NULL;
+        if (pool->source)
+                return pool->source;
+        return mount_pools_source(MOUNT_POOLS_FILE, pool->path, source) ? arena_strdup(a, source)
+                                                                        : NULL;
 }
 
 static bool examine_mount(const struct agent_config *c, size_t i, struct findings *f)
@@ -182,7 +176,7 @@ static bool examine_mount(const struct agent_config *c, size_t i, struct finding
         struct err e;
 
         m.mounted = find_mount(pool->path, &m, f->arena);
-        m.wanted = wanted_at(pool->path, f->arena);
+        m.wanted = wanted_at(pool, f->arena);
         if (pid > 0) {
                 snprintf(file, sizeof(file), "/proc/%d/mountinfo", pid);
                 int rc = mountinfo_read(file, pool->path, &theirs, &e);
@@ -190,7 +184,7 @@ static bool examine_mount(const struct agent_config *c, size_t i, struct finding
                 if (!rc)
                         m.elsewhere =
                                 mountinfo_read("/proc/self/mountinfo", pool->path, &ours, &e) ||
-                                strcmp(ours.device, theirs.device) != 0;
+                                !mountinfo_same(&ours, &theirs);
                 else
                         m.elsewhere = rc == -ENODEV && m.mounted;
         }

@@ -3,6 +3,7 @@
 #include "agent/doctor.h"
 #include "agent/facts.h"
 #include "agent/names.h"
+#include "agent/pool.h"
 #include "agent/virt.h"
 #include "base/mono.h"
 
@@ -19,9 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATH_BYTES 4096
-#define TEST_SIZE  65536
-#define STALE_S    3600 /* files of a run that came to no good end */
+#define TEST_SIZE 65536
+#define STALE_S   3600 /* files of a run that came to no good end */
 
 /* --- pool POOL PATH NAME */
 
@@ -46,16 +46,14 @@ static int write_and_read(int fd, const char **step)
         return memcmp(want, got, sizeof(want)) != 0 ? EIO : 0;
 }
 
-static void test_write(const char *pool, const char *path, const char *name, const char *node,
-                       struct findings *f)
+static void test_write(const char *pool, const char *name, const char *node, struct findings *f)
 {
-        char file[PATH_BYTES], why[256];
+        char file[DOCTOR_NAME_MAX + 16], why[256];
         const char *step = "create";
         struct mono start = mono_now();
 
-        snprintf(file, sizeof(file), "%s/.drover", path);
-        (void)mkdir(file, 0755); /* the agent's probe does the same */
-        snprintf(file, sizeof(file), "%s/.drover/%s", path, name);
+        (void)mkdir(".drover", 0755); /* the agent's probe does the same */
+        snprintf(file, sizeof(file), ".drover/%s", name);
         errno = 0;
         int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
         int rc = fd < 0 ? errno : write_and_read(fd, &step);
@@ -71,10 +69,15 @@ static void test_write(const char *pool, const char *path, const char *name, con
 static int part_pool(const struct agent_config *c, char **argv, struct findings *f)
 {
         struct statvfs s;
+        struct err e;
 
-        test_write(argv[0], argv[1], argv[2], c->node, f);
+        if (enter_pool(argv[1], &e)) {
+                checkup_write(argv[0], e.msg, 0, c->node, f);
+                return 0;
+        }
+        test_write(argv[0], argv[2], c->node, f);
         doctor_tell(f);
-        if (!statvfs(argv[1], &s)) {
+        if (!statvfs(".", &s)) {
                 struct checkup_space space = {
                         .free = (int64_t)((uint64_t)s.f_bavail * s.f_frsize),
                         .total = (int64_t)((uint64_t)s.f_blocks * s.f_frsize),
@@ -123,13 +126,17 @@ static void sweep(int dir)
 static int part_forget(const struct agent_config *c, char **argv, struct findings *f)
 {
         const char *const KINDS[] = {"moves-", "lock-", ""};
-        char folder[PATH_BYTES], name[DOCTOR_NAME_MAX + 8];
+        char name[DOCTOR_NAME_MAX + 8];
         int failed = 0;
+        struct err e;
 
         (void)c;
         (void)f;
-        snprintf(folder, sizeof(folder), "%s/.drover", argv[0]);
-        autoclose int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (enter_pool(argv[0], &e)) {
+                printf("%s\n", e.msg);
+                return 1;
+        }
+        autoclose int dir = open(".drover", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         for (size_t i = 0; dir >= 0 && i < countof(KINDS); i++) {
                 snprintf(name, sizeof(name), "%s%s", KINDS[i], argv[1]);
                 if (unlinkat(dir, name, 0) && errno != ENOENT)
@@ -140,7 +147,7 @@ static int part_forget(const struct agent_config *c, char **argv, struct finding
         else if (errno != ENOENT)
                 failed = errno;
         if (failed)
-                printf("%s: %s\n", folder, strerror(failed));
+                printf("%s/.drover: %s\n", argv[0], strerror(failed));
         return failed ? 1 : 0;
 }
 

@@ -3,6 +3,7 @@
 #include "agent/files.h"
 #include "agent/format.h"
 #include "agent/part.h"
+#include "agent/place.h"
 #include "base/mono.h"
 
 #include <arpa/inet.h>
@@ -424,7 +425,7 @@ int fetch_run(const struct fetch *f, struct err *e)
                 printf("checking %" PRId64 " %" PRId64 "\n", s.st_size, s.st_size);
                 return 0;
         }
-        if (make_folders(f->folder, 0))
+        if (make_folders(f->folder))
                 return err_sys(e, -errno, "cannot create %s", f->folder);
         int rc = part_open(f->folder, f->uid, f->epoch, &t.part, e);
         if (!rc)
@@ -442,7 +443,7 @@ int fetch_run(const struct fetch *f, struct err *e)
 
 int fetch_tool(char **argv)
 {
-        struct fetch f = {.folder = argv[0],
+        struct fetch f = {.folder = IMPORTED,
                           .uid = argv[1],
                           .epoch = strtoll(argv[2], NULL, 10),
                           .url = argv[3],

@@ -39,7 +39,7 @@ struct fetch {
  */
 must_check int fetch_run(const struct fetch *f, struct err *e);
 
-/* The verb `fetch FOLDER UID EPOCH URL SHA256 LIMITS`, see agent/import.c, which calls it. */
+/* The verb `fetch POOL UID EPOCH URL SHA256 LIMITS`, see agent/import.c, which calls it. */
 #define FETCH_REFUSED 3 /* exit code for -EINVAL */
 int fetch_tool(char **argv);
 

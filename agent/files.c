@@ -19,12 +19,12 @@ int complain(const char *what, const char *path)
         return 1;
 }
 
-int make_folders(const char *path, size_t keep)
+int make_folders(const char *path)
 {
         char part[PATH_MAX];
 
         snprintf(part, sizeof(part), "%s", path);
-        for (char *p = part + keep; (p = strchr(p + 1, '/'));) {
+        for (char *p = part; (p = strchr(p + 1, '/'));) {
                 *p = '\0';
                 if (mkdir(part, 0755) && errno != EEXIST)
                         return -1;

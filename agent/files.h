@@ -15,9 +15,8 @@
 
 /* Prints "WHAT PATH: " and what errno says; 1. */
 int complain(const char *what, const char *path);
-/* Creates a folder and those above it, as far as they are missing below `keep` bytes of the path.
- * -1 with errno. */
-int make_folders(const char *path, size_t keep);
+/* Creates a folder and those above it, as far as they are missing. -1 with errno. */
+int make_folders(const char *path);
 /* A change of names in it is on disk then, where the file system can tell. */
 void sync_folder(const char *folder);
 /* The folder of a file's path; false when it has none. */

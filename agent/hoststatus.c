@@ -55,6 +55,7 @@ static int build_mounts(const struct host_sources *s, struct arena *a, struct ho
                         .fstype = v->fstype,
                         .source = v->source,
                         .health = v->health,
+                        .verdict = v->verdict,
                         .reason = v->reason,
                         .identity = v->identity,
                         .latency_us = v->latency_us ? publish_round_latency(v->latency_us) : 0,
@@ -118,18 +119,43 @@ static int build_domains(const struct host_sources *s, struct arena *a, struct h
         return 0;
 }
 
-static const char *storage_trouble(const struct host_sources *s, struct arena *a,
-                                   const char **status)
+/* The pool that is worst off, the first of them; NULL when all are healthy. */
+static const struct mount_view *worst_pool(const struct host_sources *s)
 {
-        *status = "True";
+        const struct mount_view *worst = NULL;
+
         for (size_t i = 0; i < s->config->npools; i++) {
                 const struct mount_view *v = &s->mounts[i];
-                if (v->health == MOUNT_HEALTHY)
-                        continue;
-                *status = v->health == MOUNT_UNKNOWN ? "Unknown" : "False";
-                return arena_printf(a, "pool %s at %s: %s", v->pool, v->path, v->reason);
+                if (v->health == MOUNT_UNHEALTHY)
+                        return v;
+                if (v->health != MOUNT_HEALTHY && !worst)
+                        worst = v;
         }
-        return "all pools answer";
+        return worst;
+}
+
+static size_t pools_that_ail(const struct host_sources *s)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->config->npools; i++)
+                n += s->mounts[i].health != MOUNT_HEALTHY;
+        return n;
+}
+
+/* What is wrong with it, how to mend it, and how many more there are. */
+static const char *storage_message(const struct host_sources *s, const struct mount_view *v,
+                                   struct arena *a)
+{
+        size_t n = pools_that_ail(s);
+        char more[48] = "";
+
+        if (!v)
+                return "all pools answer";
+        if (n > 1)
+                snprintf(more, sizeof(more), " (and %zu more)", n - 1);
+        return arena_printf(a, "pool %s at %s: %s%s%s%s", v->pool, v->path, v->reason,
+                            *v->mend ? ". " : "", v->mend, more);
 }
 
 static struct condition condition(const struct host_sources *s, const char *type,
@@ -143,11 +169,12 @@ static struct condition condition(const struct host_sources *s, const char *type
 
 static int build_conditions(const struct host_sources *s, struct arena *a, struct host *h)
 {
-        const char *status, *trouble = storage_trouble(s, a, &status);
+        const struct mount_view *worst = worst_pool(s);
+        const char *message = storage_message(s, worst, a);
         struct condition *c = arena_array(a, 2, sizeof(*c));
         bool up = !*s->libvirt_why;
 
-        if (!c || !trouble)
+        if (!c || !message)
                 return -ENOMEM;
         if (!up)
                 c[0] = condition(s, "Ready", "False", "LibvirtUnreachable", s->libvirt_why);
@@ -155,11 +182,11 @@ static int build_conditions(const struct host_sources *s, struct arena *a, struc
                 c[0] = condition(s, "Ready", "False", "Starting", "the agent is taking stock");
         else
                 c[0] = condition(s, "Ready", "True", "Running", "libvirtd answers");
-        c[1] = condition(s, "StorageHealthy", status,
-                         !strcmp(status, "True")    ? "Healthy"
-                         : !strcmp(status, "False") ? "Unhealthy"
-                                                    : "NotProbedYet",
-                         trouble);
+        c[1] = condition(s, "StorageHealthy",
+                         !worst                             ? "True"
+                         : worst->health == MOUNT_UNHEALTHY ? "False"
+                                                            : "Unknown",
+                         worst ? worst->verdict : "Healthy", message);
         h->conditions = (struct conditions){c, 2};
         return 0;
 }

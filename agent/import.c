@@ -88,16 +88,16 @@ static int64_t end(struct agent *a, const struct image *i, enum import_state sta
 struct importing {
         struct agent *a;
         struct image *i;
-        char folder[4096], epoch[24], key[KUBE_KEY_MAX];
+        const struct agent_pool *pool;
+        char epoch[24], key[KUBE_KEY_MAX];
         struct child child;
         bool checking, told_checking;
         int64_t done, total, told_done;
         struct mono told, answered, heard;
 };
 
-static void spell(struct importing *m, const struct agent_pool *pool)
+static void spell(struct importing *m)
 {
-        snprintf(m->folder, sizeof(m->folder), "%s/" IMPORTED, pool->path);
         snprintf(m->epoch, sizeof(m->epoch), "%" PRId64, m->i->importer.epoch);
         snprintf(m->key, sizeof(m->key), "%s/%s", m->i->meta.ns, m->i->meta.name);
 }
@@ -110,7 +110,7 @@ static int start_fetch(struct importing *m, struct err *e)
         snprintf(limits, sizeof(limits), "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%d",
                  c->image_max, c->image_virtual_max, c->image_reserve, c->image_stall_s,
                  c->image_local);
-        const char *const argv[] = {AGENT_SELF,     "tool",      "fetch",   m->folder,
+        const char *const argv[] = {AGENT_SELF,     "tool",      "fetch",   m->pool->path,
                                     m->i->meta.uid, m->epoch,    m->i->url, m->i->sha256,
                                     limits,         c->image_ca, NULL};
         return child_start(&m->child, argv, e);
@@ -217,7 +217,7 @@ static int read_again(struct importing *m, struct err *e)
 /* The part is whole and good: it becomes the image, if that is still wanted. */
 static int64_t place(struct importing *m)
 {
-        const char *const argv[] = {AGENT_SELF,     "tool",   "place", m->folder,
+        const char *const argv[] = {AGENT_SELF,     "tool",   "place", m->pool->path,
                                     m->i->meta.uid, m->epoch, NULL};
         struct err e = {0};
         int rc = read_again(m, &e);
@@ -302,7 +302,7 @@ static int is_over(struct agent *a, const char *ns, const char *name, const char
 
 int64_t leftover_work(struct agent *a, const char *rest)
 {
-        char ns[64], name[254], uid[64], epoch[24], folder[4096], why[320];
+        char ns[64], name[254], uid[64], epoch[24], why[320];
         struct err e = {0};
 
         if (sscanf(rest, "%63[^/]/%253[^/]/%63[^/]/%23[0-9]", ns, name, uid, epoch) != 4)
@@ -314,8 +314,8 @@ int64_t leftover_work(struct agent *a, const char *rest)
                 const struct agent_pool *pool = &a->config.pools[i];
                 if (!mounts_usable(a->mounts, pool->name, why))
                         return LOOK_AGAIN_MS;
-                snprintf(folder, sizeof(folder), "%s/" IMPORTED, pool->path);
-                const char *const argv[] = {AGENT_SELF, "tool", "drop", folder, uid, epoch, NULL};
+                const char *const argv[] = {AGENT_SELF, "tool", "drop", pool->path,
+                                            uid,        epoch,  NULL};
                 if (child_run(argv, PLACE_MS, NULL, &e)) {
                         log_err(&e, "cannot remove what was fetched", "image", name, NULL);
                         return WORK_RETRY;
@@ -339,7 +339,7 @@ static int64_t remove_file(struct importing *m)
                         return end(m->a, m->i, IMPORT_WAITING, why, LOOK_AGAIN_MS);
                 buf_addf(&pools, "%s%s", i ? "," : "", c->pools[i].path);
         }
-        const char *const argv[] = {AGENT_SELF,     "tool",          "unplace", m->folder,
+        const char *const argv[] = {AGENT_SELF,     "tool",          "unplace", m->pool->path,
                                     m->i->meta.uid, buf_str(&pools), NULL};
         if (pools.failed || child_start(&child, argv, &e))
                 return WORK_RETRY;
@@ -360,8 +360,7 @@ static int64_t remove_file(struct importing *m)
 
 static int64_t work_on(struct agent *a, struct image *i)
 {
-        const struct agent_pool *pool = agent_pool_of(&a->config, i->pool);
-        struct importing m = {.a = a, .i = i};
+        struct importing m = {.a = a, .i = i, .pool = agent_pool_of(&a->config, i->pool)};
         char why[320];
 
         if (!to_fetch(a, i) && !to_remove(a, i))
@@ -370,7 +369,7 @@ static int64_t work_on(struct agent *a, struct image *i)
                 return WORK_DONE;
         if (!mounts_usable(a->mounts, i->pool, why))
                 return end(a, i, IMPORT_WAITING, why, LOOK_AGAIN_MS);
-        spell(&m, pool);
+        spell(&m);
         return to_fetch(a, i) ? fetch(&m) : remove_file(&m);
 }
 

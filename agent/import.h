@@ -18,7 +18,4 @@ must_check int imports_start(struct agent *a, struct kube_watch **out, struct er
 int64_t image_work(struct agent *a, const char *rest);
 int64_t leftover_work(struct agent *a, const char *rest);
 
-/* The folder of imported images in a pool. */
-#define IMPORTED "imported"
-
 #endif

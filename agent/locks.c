@@ -15,20 +15,48 @@ bool lock_hold(struct lock_holder *h, const char *pool, const char *node)
         const char *const argv[] = {AGENT_SELF, "tool", "hold", pool, node, NULL};
         struct err e;
 
+        bool held = lock_held(h);
+        if (!h->started)
+                h->started = child_start(&h->child, argv, &e) == 0;
+        return held;
+}
+
+bool lock_held(struct lock_holder *h)
+{
         if (h->started && child_wait(&h->child, 0)) {
                 child_free(&h->child);
                 h->started = false;
         }
-        if (!h->started)
-                h->started = child_start(&h->child, argv, &e) == 0;
         return h->started && !strncmp(buf_str(&h->child.text), HELD, strlen(HELD));
+}
+
+size_t lock_fds(const struct lock_holder *h, struct pollfd out[LOCK_FDS])
+{
+        size_t n = 0;
+
+        if (h->started && h->child.pidfd >= 0)
+                out[n++] = (struct pollfd){.fd = h->child.pidfd, .events = POLLIN};
+        if (h->started && h->child.out >= 0)
+                out[n++] = (struct pollfd){.fd = h->child.out, .events = POLLIN};
+        return n;
+}
+
+void lock_kill(struct lock_holder *h)
+{
+        if (h->started)
+                child_kill(&h->child);
+}
+
+void lock_free(struct lock_holder *h, struct mono end)
+{
+        if (h->started)
+                child_free_by(&h->child, end);
+        h->started = false;
 }
 
 void lock_release(struct lock_holder *h)
 {
-        if (h->started)
-                child_free(&h->child);
-        h->started = false;
+        lock_free(h, mono_add_ms(mono_now(), CHILD_KILL_MS));
 }
 
 int lock_refused(const char *pool, const char *node, int64_t deadline_ms, struct err *e)
@@ -40,11 +68,11 @@ int lock_refused(const char *pool, const char *node, int64_t deadline_ms, struct
 
 /* --- in the child */
 
-static int open_lock(const char *pool, const char *node, int flags)
+static int open_lock(const char *node, int flags)
 {
-        char path[4096];
+        char path[300];
 
-        snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
+        snprintf(path, sizeof(path), ".drover/lock-%s", node);
         int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
         if (fd < 0)
                 printf("cannot open %s: %s\n", path, strerror(errno));
@@ -60,7 +88,7 @@ static int try_lock(int fd)
 
 int lock_tool_hold(char **argv)
 {
-        int fd = open_lock(argv[0], argv[1], O_CREAT);
+        int fd = open_lock(argv[1], O_CREAT);
 
         if (fd < 0)
                 return 1;
@@ -77,7 +105,7 @@ int lock_tool_hold(char **argv)
 
 int lock_tool_refused(char **argv)
 {
-        int fd = open_lock(argv[0], argv[1], 0);
+        int fd = open_lock(argv[1], 0);
 
         if (fd < 0)
                 return 1;

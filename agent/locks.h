@@ -8,6 +8,8 @@
 
 #include "agent/child.h"
 
+#include <poll.h>
+
 struct lock_holder {
         struct child child; /* a process of its own: a hung mount may hold it for ever */
         bool started;
@@ -15,7 +17,15 @@ struct lock_holder {
 
 /* Starts the holder when it does not run; true when it has its lock. For one thread. */
 bool lock_hold(struct lock_holder *h, const char *pool, const char *node);
+/* It has its lock, as far as it has said. */
+bool lock_held(struct lock_holder *h);
+/* What to wait for until it has said so, into out; their number. */
+#define LOCK_FDS 2
+size_t lock_fds(const struct lock_holder *h, struct pollfd out[LOCK_FDS]);
 void lock_release(struct lock_holder *h);
+/* For many: first kill all of them, then free each by the same time. */
+void lock_kill(struct lock_holder *h);
+void lock_free(struct lock_holder *h, struct mono end);
 
 /* 0 when the lock that the node holds in the pool is refused to us; else why that is no proof. */
 must_check int lock_refused(const char *pool, const char *node, int64_t deadline_ms, struct err *e);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MOUNTINFO_MAX ((size_t)16 << 20)
@@ -47,6 +48,22 @@ static size_t split(const char *line, size_t len, struct field f[FIELDS_MAX])
         return n;
 }
 
+static void join(const struct field *mount, const struct field *super, char *out, size_t size)
+{
+        unescape(mount->p, mount->len, out, size);
+        size_t n = strlen(out);
+        if (!super || n + 2 > size)
+                return;
+        out[n++] = ',';
+        unescape(super->p, super->len, out + n, size - n);
+}
+
+/* rw or ro is what the kernel writes first of all options. */
+static bool begins_with_ro(const struct field *f)
+{
+        return f->len >= 2 && !strncmp(f->p, "ro", 2) && (f->len == 2 || f->p[2] == ',');
+}
+
 /* "id parent major:minor root point options [tags...] - fstype source superoptions" */
 static bool parse(const char *line, size_t len, const char *path, struct mount_entry *out)
 {
@@ -61,12 +78,14 @@ static bool parse(const char *line, size_t len, const char *path, struct mount_e
         unescape(f[4].p, f[4].len, point, sizeof(point));
         if (strcmp(point, path) != 0)
                 return false;
+        out->id = (int)strtol(f[0].p, NULL, 10);
         unescape(f[2].p, f[2].len, out->device, sizeof(out->device));
         unescape(f[3].p, f[3].len, out->root, sizeof(out->root));
         unescape(f[dash + 1].p, f[dash + 1].len, out->fstype, sizeof(out->fstype));
         unescape(f[dash + 2].p, f[dash + 2].len, out->source, sizeof(out->source));
-        out->read_only =
-                f[5].len >= 2 && !strncmp(f[5].p, "ro", 2) && (f[5].len == 2 || f[5].p[2] == ',');
+        const struct field *super = dash + 3 < n ? &f[dash + 3] : NULL;
+        join(&f[5], super, out->options, sizeof(out->options));
+        out->read_only = begins_with_ro(&f[5]) || (super && begins_with_ro(super));
         return true;
 }
 
@@ -96,4 +115,23 @@ int mountinfo_read(const char *file, const char *path, struct mount_entry *out, 
         if (!mountinfo_find(buf_str(&text), path, out))
                 return err_set(e, -ENODEV, "nothing is mounted at %s", path);
         return 0;
+}
+
+bool mountinfo_same(const struct mount_entry *x, const struct mount_entry *y)
+{
+        return !strcmp(x->device, y->device) && !strcmp(x->root, y->root);
+}
+
+bool mountinfo_option(const struct mount_entry *m, const char *name, char *out, size_t size)
+{
+        size_t len = strlen(name);
+
+        for (const char *p = m->options; *p; p += strcspn(p, ","), p += *p == ',') {
+                if (strncmp(p, name, len) != 0 || p[len] != '=')
+                        continue;
+                p += len + 1;
+                snprintf(out, size, "%.*s", (int)strcspn(p, ","), p);
+                return true;
+        }
+        return false;
 }

@@ -5,13 +5,16 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct mount_entry {
+        int id;          /* of the mount in its namespace */
         char device[32]; /* "major:minor" of the superblock */
         char fstype[64];
-        char source[256]; /* "server:/export", "/dev/sda1", ... */
-        char root[256];   /* the part of the file system that is mounted */
-        bool read_only;
+        char source[256];   /* "server:/export", "/dev/sda1", ... */
+        char root[256];     /* the part of the file system that is mounted */
+        char options[1024]; /* of the mount, then of the superblock: "rw,nosuid,vers=4.2,..." */
+        bool read_only;     /* the mount or the superblock */
 };
 
 /*
@@ -23,5 +26,11 @@ bool mountinfo_find(const char *text, const char *path, struct mount_entry *out)
 /* mountinfo_find in a file. -ENODEV when nothing is mounted at path. */
 must_check int mountinfo_read(const char *file, const char *path, struct mount_entry *out,
                               struct err *e);
+
+/* The same part of the same file system, in whatever mount namespace each was seen. */
+bool mountinfo_same(const struct mount_entry *x, const struct mount_entry *y);
+
+/* The value of an option NAME=VALUE into out, cut at size; false when there is none. */
+bool mountinfo_option(const struct mount_entry *m, const char *name, char *out, size_t size);
 
 #endif

@@ -188,6 +188,25 @@ void mount_pools_free(struct mount_pools *m)
         buf_free(&m->text);
 }
 
+bool mount_pools_source(const char *file, const char *path, char out[MOUNT_SOURCE_MAX])
+{
+        autobuf struct buf text = buf_new(FILE_MAX);
+        autofree struct mountplan_entry *want = NULL;
+        bool found = false;
+        struct err e;
+        size_t n = 0;
+
+        if (file_read(file, &text, &e) || !(want = calloc(MOUNT_POOLS_MAX, sizeof(*want))) ||
+            mountplan_parse(buf_str(&text), want, MOUNT_POOLS_MAX, &n, &e))
+                return false;
+        for (size_t i = 0; i < n && !found; i++) {
+                found = !strcmp(want[i].path, path);
+                if (found)
+                        snprintf(out, MOUNT_SOURCE_MAX, "%s", want[i].source);
+        }
+        return found;
+}
+
 /* --- the child */
 
 /* HOST FSTYPE SOURCE PATH OPTIONS */
@@ -203,7 +222,7 @@ static int mount_one(char **argv)
                 return complain("cannot open", file);
         if (unshare(CLONE_FS) || setns(fd, CLONE_NEWNS)) /* no thread may share its root */
                 return complain("cannot enter", file);
-        if (make_folders(argv[3], 0))
+        if (make_folders(argv[3]))
                 return complain("cannot create", argv[3]);
         /* once more, from within: never over something else */
         int rc = mountinfo_read("/proc/self/mountinfo", argv[3], &now, &e);

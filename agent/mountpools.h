@@ -35,6 +35,10 @@ struct mount_pools {
 void mount_pools_step(struct mount_pools *m, int64_t now_ms);
 void mount_pools_free(struct mount_pools *m);
 
+/* What such a configuration, in file, wants mounted at the path; false when it says nothing. */
+#define MOUNT_SOURCE_MAX 300
+bool mount_pools_source(const char *file, const char *path, char out[MOUNT_SOURCE_MAX]);
+
 /* argv[0] is the first word past "mount-pools". */
 int mount_pools_main(int argc, char **argv);
 

@@ -1,8 +1,8 @@
 /*
- * Probes of the pools' mounts. A thread a pool, which itself never touches the mount: what is
- * mounted is read from mountinfo, as libvirtd sees it (the guests' disks are opened in its mount
- * namespace), and what answers is found out by a child with a deadline, at most one at a time. A
- * child that does not even die is the verdict.
+ * The health of the pools' mounts. One thread looks after all of them, and itself never touches
+ * one: what is mounted is read from mountinfo, as libvirtd sees it (the guests' disks are opened in
+ * its mount namespace), and what answers is found out by children with a deadline (agent/prober.h).
+ * However many mounts hang, each costs a child at most.
  */
 #ifndef DROVER_AGENT_MOUNTS_H
 #define DROVER_AGENT_MOUNTS_H
@@ -10,21 +10,26 @@
 #include "agent/config.h"
 #include "core/health.h"
 
+#define MOUNT_REASON_MAX 320
+
 struct mount_view {
         const char *pool, *path; /* of the configuration */
         char fstype[64], source[256];
         enum mount_health health;
-        char reason[256]; /* a sentence when not healthy */
+        const char *verdict;           /* a stable word, see health_verdict */
+        char reason[MOUNT_REASON_MAX]; /* "VERDICT: a sentence" when not healthy */
+        const char *mend;              /* a sentence, "" when there is nothing to mend */
         char identity[40];
-        int64_t latency_us, free_bytes, free_inodes;
+        int64_t latency_us, free_bytes, free_inodes; /* by the last probe that went well */
         bool locked; /* this node holds its lock here: see locks.h */
+        bool stuck;  /* a killed probe of it does not end */
 };
 
 struct mounts;
-/* changed is called on a probing thread after each change of health or of what is mounted. */
+/* changed is called on the thread after each change of health or of what is mounted. */
 must_check int mounts_start(const struct agent_config *c, void (*changed)(void *ctx), void *ctx,
                             struct mounts **out, struct err *e);
-/* Takes at most a probe's deadline; a stuck child is left behind. */
+/* Takes at most CHILD_KILL_MS; a stuck child is left behind. NULL is fine. */
 void mounts_stop(struct mounts *m);
 
 /* Copies of all, in the configuration's order; out holds c->npools. */

@@ -16,12 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define UID_SIZE   40
-#define TEXT_SIZE  (OFFERS_MAX * OFFER_SIZE)
-#define AGAIN_MS   1000 /* for pools that are not healthy now */
-#define LOOK_MS    20
-#define GRACE_MS   1000 /* for the child, beyond what it waits itself */
-#define PATH_BYTES 4096
+#define UID_SIZE  40
+#define TEXT_SIZE (OFFERS_MAX * OFFER_SIZE)
+#define AGAIN_MS  1000 /* for pools that are not healthy now */
+#define LOOK_MS   20
+#define GRACE_MS  1000 /* for the child, beyond what it waits itself */
 
 /* --- the target */
 
@@ -123,18 +122,18 @@ int offer_seen(const char *pool, const char *node, const char *uid, int64_t ms, 
 
 /* --- in the child */
 
-static int open_file(const char *pool, const char *node, int flags)
+static int open_file(const char *node, int flags)
 {
-        char path[PATH_BYTES];
+        char path[300];
 
-        snprintf(path, sizeof(path), "%s/.drover/moves-%s", pool, node);
+        snprintf(path, sizeof(path), ".drover/moves-%s", node);
         return open(path, O_NOFOLLOW | O_CLOEXEC | flags, 0644);
 }
 
 int offer_tool_write(char **argv)
 {
         char text[TEXT_SIZE] = "";
-        int fd = open_file(argv[0], argv[1], O_WRONLY | O_CREAT);
+        int fd = open_file(argv[1], O_WRONLY | O_CREAT);
 
         snprintf(text, sizeof(text), "%s", argv[2]);
         if (fd < 0 || pwrite(fd, text, sizeof(text), 0) != (ssize_t)sizeof(text) || fsync(fd) ||
@@ -157,10 +156,10 @@ static const char *after_uid(const char *text, const char *uid)
 }
 
 /* True when there is an offer; *slow_ms is 0, or what keeps the source from taking it. */
-static bool look(const char *pool, const char *node, const char *uid, long *slow_ms)
+static bool look(const char *node, const char *uid, long *slow_ms)
 {
         char text[TEXT_SIZE + 1];
-        int fd = open_file(pool, node, O_RDONLY);
+        int fd = open_file(node, O_RDONLY);
 
         if (fd < 0)
                 return false;
@@ -177,7 +176,7 @@ int offer_tool_seen(char **argv)
         struct mono end = mono_add_ms(mono_now(), strtoll(argv[3], NULL, 10));
         long slow_ms = 0;
 
-        while (!look(argv[0], argv[1], argv[2], &slow_ms)) {
+        while (!look(argv[1], argv[2], &slow_ms)) {
                 if (mono_ms_between(mono_now(), end) <= 0) {
                         printf("what %s has left at %s for this move does not show here: no proof "
                                "that "

@@ -2,6 +2,7 @@
 
 #include "agent/files.h"
 #include "agent/format.h"
+#include "agent/pool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +23,7 @@ static int remove_parts(const char *folder, const char *uid, const char *epoch)
 
 int place_tool(char **argv)
 {
-        const char *folder = argv[0], *uid = argv[1], *epoch = argv[2];
+        const char *folder = IMPORTED, *uid = argv[1], *epoch = argv[2];
         char part[PATH_MAX], image[PATH_MAX];
 
         snprintf(part, sizeof(part), "%s/%s.%s.part", folder, uid, epoch);
@@ -35,7 +36,7 @@ int place_tool(char **argv)
 
 int place_tool_drop(char **argv)
 {
-        return remove_parts(argv[0], argv[1], argv[2]);
+        return remove_parts(IMPORTED, argv[1], argv[2]);
 }
 
 /* --- removal */
@@ -78,14 +79,12 @@ static int used_in(const char *folder, const char *uid)
         return found;
 }
 
-/* Of the disks, and of those that outlived their VM: POOL/KIND/UID/DISK. */
-static int used_in_pool(const char *pool, const char *kind, const char *uid)
+/* Of the disks, and of those that outlived their VM: KIND/UID/DISK in the pool that was entered. */
+static int used_by(const char *all, const char *uid)
 {
-        char all[PATH_MAX], one[PATH_MAX];
+        char one[PATH_MAX];
         struct dirent *entry;
         int found = 0;
-
-        snprintf(all, sizeof(all), "%s/%s", pool, kind);
         DIR *d = opendir(all);
         if (!d)
                 return errno == ENOENT ? 0 : -complain("cannot open", all);
@@ -101,18 +100,25 @@ static int used_in_pool(const char *pool, const char *kind, const char *uid)
 
 int place_tool_remove(char **argv)
 {
-        const char *folder = argv[0], *uid = argv[1];
+        const char *folder = IMPORTED, *uid = argv[1];
         char pools[PATH_MAX], image[PATH_MAX], *save = NULL;
         int found = 0;
+        struct err e = {0};
 
         snprintf(pools, sizeof(pools), "%s", argv[2]);
         for (char *p = strtok_r(pools, ",", &save); p && !found; p = strtok_r(NULL, ",", &save)) {
-                found = used_in_pool(p, "disks", uid);
+                if (enter_pool(p, &e)) /* a bare directory shows no disks, which proves nothing */
+                        break;
+                found = used_by("disks", uid);
                 if (!found)
-                        found = used_in_pool(p, "retained", uid);
+                        found = used_by("retained", uid);
         }
         if (found)
                 return found > 0 ? PLACE_IN_USE : 1;
+        if (e.code || enter_pool(argv[0], &e)) {
+                printf("%s\n", e.msg);
+                return 1;
+        }
         /* the parts first: of none that is gone can an image be made any more */
         if (remove_parts(folder, uid, ""))
                 return 1;

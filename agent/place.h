@@ -5,14 +5,15 @@
  * since, fails. It is removed when no disk in any pool stands on it.
  *
  * These are verbs of agent/tool.h:
- *   place FOLDER UID EPOCH     the part of that epoch becomes the image; all parts go
- *   drop FOLDER UID EPOCH      the part of that epoch goes
- *   unplace FOLDER UID POOLS   the image and all its parts go, unless a disk in one of the pools
+ *   place POOL UID EPOCH       the part of that epoch becomes the image; all parts go
+ *   drop POOL UID EPOCH        the part of that epoch goes
+ *   unplace POOL UID POOLS     the image and all its parts go, unless a disk in one of the pools
  *                              (paths, with commas between) stands on it: exits with PLACE_IN_USE
  */
 #ifndef DROVER_AGENT_PLACE_H
 #define DROVER_AGENT_PLACE_H
 
+#define IMPORTED     "imported" /* the folder of imported images in a pool */
 #define PLACE_IN_USE 4
 
 int place_tool(char **argv);

@@ -39,7 +39,7 @@ struct publisher {
         struct host *before; /* sent, decoded; replaced under the lock */
 };
 
-static struct metric *guests_metric, *healthy_metric, *libvirt_metric;
+static struct metric *guests_metric, *libvirt_metric;
 
 void publish_soon(struct publisher *p)
 {
@@ -143,16 +143,13 @@ void publish_address(struct publisher *p, const char *address)
         pthread_mutex_unlock(&p->lock);
 }
 
-static void count(const struct table_entry *x, size_t n, const struct mount_view *mounts,
-                  size_t nmounts)
+static void count(const struct table_entry *x, size_t n)
 {
         size_t running = 0;
 
         for (size_t i = 0; i < n; i++)
                 running += x[i].known && x[i].facts.ours && x[i].facts.own == OWN_RUNNING;
         metric_set(guests_metric, NULL, (double)running);
-        for (size_t i = 0; i < nmounts; i++)
-                metric_set(healthy_metric, mounts[i].pool, mounts[i].health == MOUNT_HEALTHY);
 }
 
 /* The status as it should be now; NULL when out of memory. */
@@ -167,7 +164,7 @@ static struct json *build(struct publisher *p)
         struct host h;
 
         mounts_view(p->a->mounts, mounts);
-        count(entries, n, mounts, p->a->config.npools);
+        count(entries, n);
         pthread_mutex_lock(&p->lock);
         const struct host_sources s = {
                 .config = &p->a->config,
@@ -232,14 +229,16 @@ static void usable_again(struct publisher *p)
 /* The Node follows. */
 static void tell_the_node(struct publisher *p, const struct host *was, const struct host *is)
 {
-        bool worse = false, better = false;
+        bool worse = false, better = false; /* worse: or in another way */
 
         for (size_t i = 0; i < is->conditions.n; i++) {
                 const struct condition *c = &is->conditions.v[i];
                 const struct condition *old = was ? condition_get(&was->conditions, c->type) : NULL;
 
-                if (old && !strcmp(old->status, c->status))
+                if (old && !strcmp(old->status, c->status)) {
+                        worse |= strcmp(old->message, c->message) != 0;
                         continue;
+                }
                 better |= !strcmp(c->status, "True");
                 worse |= strcmp(c->status, "True") != 0;
         }
@@ -441,8 +440,6 @@ int publish_start(struct agent *a, struct publisher **out, struct err *e)
         pthread_mutex_init(&p->lock, NULL);
         cond_init(&p->wake);
         guests_metric = metric_gauge("drover_agent_guests", "Guests running on this node.", NULL);
-        healthy_metric =
-                metric_gauge("drover_agent_pool_healthy", "1 when the pool answers.", "pool");
         libvirt_metric = metric_gauge("drover_agent_libvirt_up", "1 when libvirtd answers.", NULL);
         int rc = -pthread_create(&p->writer, NULL, write_loop, p);
         if (rc) {

@@ -69,7 +69,8 @@ static void clear(const char *folder)
         rmdir(folder);
 }
 
-int seed_make(const struct vm *vm, const char *file, int64_t deadline_ms, struct err *e)
+int seed_make(const struct vm *vm, const char *pool, const char *file, int64_t deadline_ms,
+              struct err *e)
 {
         char folder[] = "/tmp/drover-seed-XXXXXX";
 
@@ -77,7 +78,7 @@ int seed_make(const struct vm *vm, const char *file, int64_t deadline_ms, struct
                 return err_sys(e, -errno, "temporary folder");
         int rc = fill(vm, folder, e);
         if (!rc) {
-                const char *const argv[] = {AGENT_SELF, "tool", "seed", file, folder, NULL};
+                const char *const argv[] = {AGENT_SELF, "tool", "seed", pool, file, folder, NULL};
                 rc = child_run(argv, deadline_ms, NULL, e);
         }
         clear(folder);

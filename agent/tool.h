@@ -1,9 +1,11 @@
 /*
  * What the agent does on a pool's mount, each as a run of the agent's own binary in a child process
- * (`drover-agent tool VERB ARGUMENT...`), because a mount may hang. The verbs print their result as
- * one line, or one sentence about what went wrong and exit with 1.
+ * (`drover-agent tool VERB POOL ARGUMENT...`), because a mount may hang. The verbs print their
+ * result as one line, or one sentence about what went wrong and exit with 1. POOL is the path at
+ * which the pool is mounted; a verb runs within it (agent/pool.h), and paths are relative to it:
+ * nothing is ever done in a bare directory.
  *
- *   probe POOL NODE            write, fsync and read back .drover/probe-NODE; statvfs; identity
+ *   probe                      agent/probe.h
  *   have, blank, clone, copy, seed, remove, retain   agent/disktool.h
  *   fetch                      agent/fetch.h
  *   place, drop, unplace       agent/place.h

@@ -31,6 +31,7 @@ static void decode_mounts(struct dec *d, const struct at *status, struct host *h
                         .fstype = dec_str(d, &el, "fstype", ""),
                         .source = dec_str(d, &el, "source", ""),
                         .health = mount_health_parse(dec_str(d, &el, "health", "")),
+                        .verdict = dec_str(d, &el, "verdict", ""),
                         .reason = dec_str(d, &el, "reason", ""),
                         .identity = dec_str(d, &el, "identity", ""),
                         .latency_us = dec_int(d, &el, "latencyUs", 0),

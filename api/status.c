@@ -182,6 +182,7 @@ static void encode_mounts(struct enc *e, const struct host *h)
                 enc_str(e, o, "fstype", m->fstype);
                 enc_str(e, o, "source", m->source);
                 enc_str(e, o, "health", mount_health_name(m->health));
+                enc_str(e, o, "verdict", m->verdict);
                 enc_str(e, o, "reason", m->reason);
                 enc_str(e, o, "identity", m->identity);
                 enc_int(e, o, "latencyUs", m->latency_us);

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OPTIONS_MAX 32
+#define OPTIONS_MAX 48
 
 /* One of text, number and flag says where the value goes. */
 struct option_row {

@@ -12,7 +12,8 @@ struct host_mount {
         const char *pool; /* "default" */
         const char *path, *fstype, *source;
         enum mount_health health;
-        const char *reason;   /* a sentence when not healthy */
+        const char *verdict; /* a stable word: "Healthy" "Hung" ... of core/health.h; "": unknown */
+        const char *reason;  /* a sentence when not healthy */
         const char *identity; /* of the pool's directory: another one for another, though not for a
                                  copy */
         int64_t latency_us, free_bytes, free_inodes;

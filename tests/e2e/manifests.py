@@ -58,7 +58,7 @@ def alerts():
     """Each metric in an alert is one that a component tells."""
     named = set(re.findall(r"drover_[a-z_]+", (MANIFESTS / "components" / "monitoring" / "alerts.yaml").read_text()))
     sources = "".join(p.read_text() for p in lab.ROOT.glob("*/*.c"))
-    unknown = sorted(n for n in named if f'"{n.removesuffix("_total")}"' not in sources)
+    unknown = sorted(n for n in named if f'"{re.sub("_(total|sum|count|bucket)$", "", n)}"' not in sources)
     expect(named and not unknown, f"no component tells {unknown}")
     return sorted(named)
 

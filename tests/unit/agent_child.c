@@ -2,6 +2,7 @@
 #include "agent/tool.h"
 #include "base/file.h"
 #include "base/mono.h"
+#include "tests/unit/pool_scene.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -111,7 +112,7 @@ static char pool[64];
 static int tool(struct buf *out, struct err *e, const char *verb, const char *a, const char *b,
                 const char *c)
 {
-        const char *const argv[] = {AGENT_SELF, "tool", verb, a, b, c, NULL};
+        const char *const argv[] = {AGENT_SELF, "tool", verb, pool, a, b, c, NULL};
 
         if (out)
                 buf_reset(out);
@@ -122,16 +123,13 @@ static int make_pool(void **state)
 {
         (void)state;
         snprintf(pool, sizeof(pool), "/tmp/drover-tool-XXXXXX");
-        return mkdtemp(pool) ? 0 : -1;
+        return pool_make(pool);
 }
 
 static int remove_pool(void **state)
 {
-        const char *const argv[] = {"/bin/rm", "-rf", pool, NULL};
-        struct err e;
-
         (void)state;
-        return child_run(argv, 10000, NULL, &e);
+        return pool_remove(pool);
 }
 
 static const char *in_pool(const char *name)
@@ -151,8 +149,8 @@ static void probe(void **state)
         struct err e;
 
         (void)state;
-        assert_int_equal(tool(&one, &e, "probe", pool, "n1", NULL), 0);
-        assert_int_equal(tool(&two, &e, "probe", pool, "n2", NULL), 0);
+        assert_int_equal(tool(&one, &e, "probe", "n1", NULL, NULL), 0);
+        assert_int_equal(tool(&two, &e, "probe", "n2", NULL, NULL), 0);
         assert_int_equal(sscanf(buf_str(&one), "identity=%39s latency=", id1), 1);
         assert_int_equal(sscanf(buf_str(&two), "identity=%39s latency=", id2), 1);
         assert_string_equal(id1, id2); /* both see the same directory */
@@ -161,15 +159,14 @@ static void probe(void **state)
         assert_int_equal(access(in_pool(".drover/probe-n2"), F_OK), 0);
 
         assert_int_equal(file_write(in_pool(".drover/identity"), "junk", 4, 0644, &e), 0);
-        assert_int_equal(tool(&one, &e, "probe", pool, "n1", NULL), -EIO);
-        assert_non_null(strstr(e.msg, "identity"));
+        assert_int_equal(tool(&one, &e, "probe", "n1", NULL, NULL), -EIO);
+        assert_non_null(strstr(e.msg, "IOError .drover/identity is not an identity"));
         assert_int_equal(unlink(in_pool(".drover/identity")), 0);
         assert_int_equal(unlink(in_pool(".drover/probe-n1")), 0);
         /* a link laid in the way is not followed */
         assert_int_equal(symlink("/tmp/drover-elsewhere", in_pool(".drover/probe-n1")), 0);
-        assert_int_equal(tool(NULL, &e, "probe", pool, "n1", NULL), -EIO);
+        assert_int_equal(tool(NULL, &e, "probe", "n1", NULL, NULL), -EIO);
         assert_int_equal(access("/tmp/drover-elsewhere", F_OK), -1);
-        assert_int_equal(tool(NULL, &e, "probe", "/proc/nothing", "n1", NULL), -EIO);
 }
 
 static void seed(void **state)
@@ -183,8 +180,7 @@ static void seed(void **state)
         assert_int_equal(mkdir(in_pool("in"), 0755), 0);
         assert_int_equal(file_write(in_pool("in/meta-data"), "some-words", 10, 0644, &e), 0);
         for (int i = 0; i < 2; i++) /* made anew each time */
-                assert_int_equal(
-                        tool(NULL, &e, "seed", in_pool("seeds/u/c.iso"), in_pool("in"), NULL), 0);
+                assert_int_equal(tool(NULL, &e, "seed", "seeds/u/c.iso", in_pool("in"), NULL), 0);
         assert_int_equal(file_read(in_pool("seeds/u/c.iso"), &iso, &e), 0);
         assert_non_null(memmem(iso.data, iso.len, "cidata", 6));
         assert_non_null(memmem(iso.data, iso.len, "some-words", 10));
@@ -196,8 +192,11 @@ static void wrong_verbs(void **state)
 
         (void)state;
         assert_int_equal(tool(NULL, &e, "dance", "x", NULL, NULL), -EIO);
-        assert_int_equal(tool(NULL, &e, "probe", pool, NULL, NULL), -EIO);
-        assert_int_equal(tool(NULL, &e, "blank", "relative", "1", NULL), -EIO);
+        assert_int_equal(tool(NULL, &e, "probe", NULL, NULL, NULL), -EIO);
+        assert_int_equal(tool(NULL, &e, "blank", "no-folder", "1", NULL), -EIO);
+        assert_int_equal(tool(NULL, &e, "blank", "/tmp/absolute", "1", NULL), -EIO);
+        assert_int_equal(tool(NULL, &e, "blank", "disks/../../elsewhere/x", "1", NULL), -EIO);
+        assert_int_equal(access(in_pool("../elsewhere"), F_OK), -1);
 }
 
 int main(int argc, char **argv)
@@ -215,5 +214,7 @@ int main(int argc, char **argv)
 
         if (argc > 1 && !strcmp(argv[1], "tool"))
                 return agent_tool(argc - 2, argv + 2);
+        if (!pools_possible())
+                return 1;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

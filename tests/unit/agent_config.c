@@ -39,6 +39,9 @@ static void defaults(void **state)
         assert_int_equal(c.image_virtual_max, INT64_C(16) << 40);
         assert_int_equal(c.image_reserve, 1 << 30);
         assert_false(c.image_local);
+        assert_null(c.pools[0].source);
+        assert_int_equal(c.health.period_ms, 2000);
+        assert_int_equal(c.health.min_free_bytes, 64 << 20);
         agent_config_free(&c);
 }
 
@@ -56,6 +59,9 @@ static void pools(void **state)
         assert_string_equal(c.pools[1].path, "/b");
         assert_string_equal(agent_pool_of(&c, "fast")->path, "/b");
         assert_null(agent_pool_of(&c, "slow"));
+        agent_config_free(&c);
+        assert_int_equal(parse(&c, &e, "--pool-sources", "default=[2001:db8::1]:/srv/a=b"), 0);
+        assert_string_equal(c.pools[0].source, "[2001:db8::1]:/srv/a=b");
         agent_config_free(&c);
         for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
                 if (parse(&c, &e, "--pools", BAD[i]) != -EINVAL)
@@ -77,6 +83,16 @@ static void bad_values(void **state)
                 {"--image-max", "lot"},
                 {"--image-reserve", "-1Gi"},
                 {"--image-local", "perhaps"},
+                {"--mount-bad", "0"},
+                {"--mount-good", "0"},
+                {"--mount-period", "0"},
+                {"--mount-min-free", "-1"},
+                {"--mount-min-free", "lot"},
+                {"--mount-slow", "3001"}, /* than the deadline */
+                {"--pool-sources", "default"},
+                {"--pool-sources", "default="},
+                {"--pool-sources", "none=nas:/x"},
+                {"--pool-sources", "default=nas:/x,default=nas:/x"},
                 {"--slots", "-1"},
                 {"--health-port", "65536"},
                 {"--node", "a/b"},

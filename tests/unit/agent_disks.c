@@ -9,6 +9,7 @@
 #include "agent/place.h"
 #include "agent/tool.h"
 #include "base/file.h"
+#include "tests/unit/pool_scene.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +82,7 @@ static int set_up(void **state)
 {
         (void)state;
         snprintf(pool, sizeof(pool), "/tmp/drover-disks-XXXXXX");
-        assert_non_null(mkdtemp(pool));
+        assert_int_equal(pool_make(pool), 0);
         shell("mkdir images imported && qemu-img create -q -f qcow2 images/base 1M && "
               "qemu-img create -q -f raw images/raw 1M");
         return 0;
@@ -89,16 +90,13 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-        const char *const argv[] = {"/bin/rm", "-rf", pool, NULL};
-        struct err e;
-
         (void)state;
-        return child_run(argv, 10000, NULL, &e);
+        return pool_remove(pool);
 }
 
 /* --- one run of a tool */
 
-#define ARGS_MAX 8
+#define ARGS_MAX 9
 struct run {
         char args[ARGS_MAX][256];
         int argc;
@@ -252,8 +250,8 @@ static void one_disk(void)
 
 static void clone_killed(void **state)
 {
-        struct run r = verb("clone", in_pool("disks/u/root.qcow2"), "2097152",
-                            in_pool("images/base"), MAX, NULL);
+        struct run r = verb("clone", pool, "disks/u/root.qcow2", "2097152", pool, "images/base",
+                            MAX, NULL);
 
         (void)state;
         killed_everywhere(&r, no_disk, disk_is_whole, one_disk);
@@ -261,8 +259,8 @@ static void clone_killed(void **state)
 
 static void copy_killed(void **state)
 {
-        struct run r = verb("copy", in_pool("disks/u/root.qcow2"), "2097152",
-                            in_pool("images/base"), MAX, NULL);
+        struct run r =
+                verb("copy", pool, "disks/u/root.qcow2", "2097152", pool, "images/base", MAX, NULL);
 
         (void)state;
         killed_everywhere(&r, no_disk, disk_is_whole, one_disk);
@@ -270,7 +268,7 @@ static void copy_killed(void **state)
 
 static void blank_killed(void **state)
 {
-        struct run r = verb("blank", in_pool("disks/u/root.qcow2"), "1048576", NULL);
+        struct run r = verb("blank", pool, "disks/u/root.qcow2", "1048576", NULL);
 
         (void)state;
         killed_everywhere(&r, no_disk, disk_is_whole, one_disk);
@@ -297,7 +295,7 @@ static void retained(void)
 
 static void retain_killed(void **state)
 {
-        struct run r = verb("retain", in_pool("disks/u/data.qcow2"), in_pool("retained/u"), NULL);
+        struct run r = verb("retain", pool, "disks/u/data.qcow2", "retained/u", NULL);
 
         (void)state;
         killed_everywhere(&r, a_vm, nothing_lost, retained);
@@ -315,7 +313,7 @@ static void all_gone(void)
 
 static void remove_killed(void **state)
 {
-        struct run r = verb("remove", in_pool("disks/u"), NULL);
+        struct run r = verb("remove", pool, "disks/u", NULL);
 
         (void)state;
         killed_everywhere(&r, a_vm, NULL, all_gone);
@@ -344,7 +342,7 @@ static void placed(void)
 
 static void place_killed(void **state)
 {
-        struct run r = verb("place", in_pool("imported"), UID, "2", NULL);
+        struct run r = verb("place", pool, UID, "2", NULL);
 
         (void)state;
         killed_everywhere(&r, parts, image_or_none, placed);
@@ -367,7 +365,7 @@ static void unplaced(void)
 
 static void unplace_killed(void **state)
 {
-        struct run r = verb("unplace", in_pool("imported"), UID, pool, NULL);
+        struct run r = verb("unplace", pool, UID, pool, NULL);
 
         (void)state;
         killed_everywhere(&r, placed_and_parts, NULL, unplaced);
@@ -383,9 +381,10 @@ static const char *pools_with_one_missing(void)
 
 static void an_image_in_use_stays(void **state)
 {
-        struct run r = verb("unplace", in_pool("imported"), UID, pools_with_one_missing(), NULL);
-        struct run clone = verb("clone", in_pool("disks/u/root.qcow2"), "0",
-                                in_pool("imported/" UID), MAX, NULL);
+        struct run r = verb("unplace", pool, UID, pool, NULL);
+        struct run unsure = verb("unplace", pool, UID, pools_with_one_missing(), NULL);
+        struct run clone =
+                verb("clone", pool, "disks/u/root.qcow2", "0", pool, "imported/" UID, MAX, NULL);
 
         (void)state;
         shell("mv images/base imported/" UID);
@@ -394,6 +393,9 @@ static void an_image_in_use_stays(void **state)
         shell("mkdir retained && mv disks/u retained/u");
         assert_int_equal(run(&r), PLACE_IN_USE);
         shell("echo garbage > retained/u/root.qcow2"); /* no qcow2: stands on nothing */
+        /* a pool that is not mounted may hold a disk that stands on it */
+        assert_int_equal(run(&unsure), 1);
+        assert_int_equal(access(in_pool("imported/" UID), F_OK), 0);
         assert_int_equal(run(&r), 0);
         files_are("./retained/u/root.qcow2 ");
         /* one that cannot be read is no proof of anything */
@@ -419,15 +421,14 @@ static void info_has(const char *disk, const char *words)
 
 static void overlays_and_copies(void **state)
 {
-        struct run raw =
-                verb("clone", in_pool("disks/u/a.qcow2"), "0", in_pool("images/raw"), MAX, NULL);
-        struct run over = verb("clone", in_pool("disks/u/b.qcow2"), "2097152",
-                               in_pool("images/base"), MAX, NULL);
+        struct run raw = verb("clone", pool, "disks/u/a.qcow2", "0", pool, "images/raw", MAX, NULL);
+        struct run over =
+                verb("clone", pool, "disks/u/b.qcow2", "2097152", pool, "images/base", MAX, NULL);
         struct run copy =
-                verb("copy", in_pool("disks/u/c.qcow2"), "0", in_pool("images/base"), MAX, NULL);
+                verb("copy", pool, "disks/u/c.qcow2", "0", pool, "images/base", MAX, NULL);
         struct run none =
-                verb("clone", in_pool("disks/u/d.qcow2"), "0", in_pool("images/none"), MAX, NULL);
-        struct run again = verb("blank", in_pool("disks/u/b.qcow2"), "99999999", NULL);
+                verb("clone", pool, "disks/u/d.qcow2", "0", pool, "images/none", MAX, NULL);
+        struct run again = verb("blank", pool, "disks/u/b.qcow2", "99999999", NULL);
 
         (void)state;
         assert_int_equal(run(&raw), 0);
@@ -446,7 +447,7 @@ static void overlays_and_copies(void **state)
 
 static void what_is_left_is_cleared(void **state)
 {
-        struct run have = verb("have", in_pool("disks/u/root.qcow2"), NULL);
+        struct run have = verb("have", pool, "disks/u/root.qcow2", NULL);
 
         (void)state;
         assert_int_equal(run(&have), 0); /* no folder, either */
@@ -461,9 +462,9 @@ static void what_is_left_is_cleared(void **state)
 static void refused(const char *make, const char *words)
 {
         struct run clone =
-                verb("clone", in_pool("disks/u/bad.qcow2"), "0", in_pool("images/bad"), MAX, NULL);
+                verb("clone", pool, "disks/u/bad.qcow2", "0", pool, "images/bad", MAX, NULL);
         struct run copy =
-                verb("copy", in_pool("disks/u/bad.qcow2"), "0", in_pool("images/bad"), MAX, NULL);
+                verb("copy", pool, "disks/u/bad.qcow2", "0", pool, "images/bad", MAX, NULL);
         struct image_format f;
         struct err e = {0};
 
@@ -533,6 +534,30 @@ static void good_images(void **state)
         assert_int_equal(format_check(in_pool("images/none"), MAX_INT, true, &f, &e), -ENOENT);
 }
 
+/* --- several pools */
+
+static void an_image_of_another_pool(void **state)
+{
+        char other[] = "/tmp/drover-disks-XXXXXX";
+        char backing[128];
+
+        (void)state;
+        assert_int_equal(pool_make(other), 0);
+        struct run clone =
+                verb("clone", pool, "disks/u/a.qcow2", "0", other, "images/x", MAX, NULL);
+        shell("mkdir %s/images && mv images/base %s/images/x", other, other);
+        assert_int_equal(run(&clone), 0);
+        snprintf(backing, sizeof(backing), "backing file: %s/images/x", other);
+        info_has("disks/u/a.qcow2", backing);
+        shell("rm disks/u/a.qcow2");
+        /* what lies in its bare directory is not its image */
+        assert_int_equal(umount2(other, MNT_DETACH), 0);
+        assert_int_equal(run(&clone), 1);
+        files_are("");
+        assert_int_equal(pool_mount(other), 0);
+        assert_int_equal(pool_remove(other), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -544,8 +569,10 @@ int main(void)
                 T(unplace_killed),      T(an_image_in_use_stays),
                 T(overlays_and_copies), T(what_is_left_is_cleared),
                 T(hostile_images),      T(a_short_one),
-                T(good_images),
+                T(good_images),         T(an_image_of_another_pool),
         };
 
+        if (!pools_possible())
+                return 1;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

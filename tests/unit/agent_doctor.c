@@ -2,6 +2,7 @@
 #include "agent/doctor.h"
 #include "agent/tool.h"
 #include "base/json.h"
+#include "tests/unit/pool_scene.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ static int make_pools(void **state)
         for (size_t i = 0; i < 2; i++) {
                 const char *dir = i ? dir_b : dir_a;
                 snprintf(drover, sizeof(drover), "%s/.drover", dir);
-                if (mkdir(dir, 0755) || mkdir(drover, 0755))
+                if (mkdir(dir, 0755) || pool_mount(dir) || mkdir(drover, 0755))
                         return -1;
         }
         return 0;
@@ -49,6 +50,8 @@ static int remove_pools(void **state)
         char command[128];
 
         (void)state;
+        if (umount2(dir_a, MNT_DETACH) || umount2(dir_b, MNT_DETACH))
+                return -1;
         snprintf(command, sizeof(command), "rm -rf %s", root);
         return system(command); /* NOLINT(cert-env33-c) */
 }
@@ -69,7 +72,8 @@ static void start(struct node *n, const char *name, const char *pool)
         n->said[0] = '\0';
         n->pid = fork();
         if (!n->pid) {
-                struct agent_config c = {.node = name, .pools = {{"default", pool}}, .npools = 1};
+                struct agent_config c = {
+                        .node = name, .pools = {{.name = "default", .path = pool}}, .npools = 1};
                 const bool usable[] = {true};
                 struct arena *a = arena_new(1 << 20);
                 struct findings f = findings_new(a, 64);
@@ -252,5 +256,7 @@ int main(int argc, char **argv)
                 return agent_tool(argc - 2, argv + 2);
         if (argc > 1 && !strcmp(argv[1], "doctor"))
                 return agent_doctor(argc - 2, argv + 2);
+        if (!pools_possible())
+                return 1;
         return cmocka_run_group_tests(tests, make_pools, remove_pools);
 }

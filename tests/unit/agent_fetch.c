@@ -5,6 +5,7 @@
 #include "agent/tool.h"
 #include "base/file.h"
 #include "tests/fake/apiserver.h"
+#include "tests/unit/pool_scene.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,7 +158,7 @@ static int set_up(void **state)
         (void)state;
         memset(&s, 0, sizeof(s));
         snprintf(s.root, sizeof(s.root), "/tmp/drover-fetch-XXXXXX");
-        assert_non_null(mkdtemp(s.root));
+        assert_int_equal(pool_make(s.root), 0);
         snprintf(s.folder, sizeof(s.folder), "%s/imported", s.root);
         for (size_t i = 0; i < SIZE; i++) {
                 s.now[i] = (char)('a' + i * 7 / 512 % 23);
@@ -172,15 +173,12 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-        const char *const argv[] = {"/bin/rm", "-rf", s.root, NULL};
-        struct err e;
-
         (void)state;
         if (s.server)
                 fake_stop(s.server);
         close(s.told[0]);
         close(s.told[1]);
-        return child_run(argv, 10000, NULL, &e);
+        return pool_remove(s.root);
 }
 
 static struct fetch plain(void)
@@ -498,7 +496,7 @@ static void no_image(void **state)
 static struct child start_tool(const struct fetch *f, const char *epoch)
 {
         const char *const argv[] = {AGENT_SELF, "tool",    "fetch",
-                                    f->folder,  f->uid,    epoch,
+                                    s.root,     f->uid,    epoch,
                                     f->url,     f->sha256, "1048576,1048576,0,20,1",
                                     "",         NULL};
         struct child c;
@@ -534,8 +532,8 @@ static void killed(void **state)
 static void two_importers(void **state)
 {
         struct fetch first = plain(), second = plain();
-        const char *const place1[] = {AGENT_SELF, "tool", "place", s.folder, UID, "1", NULL};
-        const char *const place2[] = {AGENT_SELF, "tool", "place", s.folder, UID, "2", NULL};
+        const char *const place1[] = {AGENT_SELF, "tool", "place", s.root, UID, "1", NULL};
+        const char *const place2[] = {AGENT_SELF, "tool", "place", s.root, UID, "2", NULL};
         char path[256];
         struct stat was, is;
         struct err e = {0};
@@ -668,5 +666,7 @@ int main(int argc, char **argv)
 
         if (argc > 1 && !strcmp(argv[1], "tool"))
                 return agent_tool(argc - 2, argv + 2);
+        if (!pools_possible())
+                return 1;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,6 @@
 #include "agent/locks.h"
+#include "agent/tool.h"
+#include "tests/unit/pool_scene.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +26,7 @@ static int setup(void **state)
         char path[100];
 
         (void)state;
-        if (!mkdtemp(pool))
+        if (pool_make(pool))
                 return -1;
         snprintf(path, sizeof(path), "%s/.drover", pool);
         return mkdir(path, 0700);
@@ -32,20 +34,22 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-        char path[100];
-
         (void)state;
-        snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
-        unlink(path);
-        snprintf(path, sizeof(path), "%s/.drover", pool);
-        rmdir(path);
-        return rmdir(pool);
+        return pool_remove(pool);
+}
+
+/* The exit code of the tool. */
+static int tool(const char *verb, const char *who)
+{
+        char *argv[] = {(char *)(uintptr_t)verb, pool, (char *)(uintptr_t)who};
+
+        return agent_tool(3, argv);
 }
 
 /* A process that holds the lock; returns once it does. */
 static pid_t hold(void)
 {
-        char *argv[] = {pool, node}, text[16] = "";
+        char text[16] = "";
         int out[2];
 
         assert_int_equal(pipe(out), 0);
@@ -57,7 +61,7 @@ static pid_t hold(void)
                 dup2(out[1], STDOUT_FILENO);
                 close(out[0]);
                 close(out[1]);
-                _exit(lock_tool_hold(argv));
+                _exit(tool("hold", node));
         }
         close(out[1]);
         assert_true(read(out[0], text, sizeof(text) - 1) > 0);
@@ -74,24 +78,20 @@ static void end(pid_t pid)
 
 static void refused_while_another_holds_it(void **state)
 {
-        char *argv[] = {pool, node}, *stranger[] = {pool, (char[]){"node8"}};
-
         (void)state;
-        assert_int_equal(lock_tool_refused(argv), 1); /* nobody has ever held it */
+        assert_int_equal(tool("refused", node), 1); /* nobody has ever held it */
         pid_t pid = hold();
-        assert_int_equal(lock_tool_refused(argv), 0);
-        assert_int_equal(lock_tool_refused(stranger), 1);
+        assert_int_equal(tool("refused", node), 0);
+        assert_int_equal(tool("refused", "node8"), 1);
         end(pid);
-        assert_int_equal(lock_tool_refused(argv), 1);
+        assert_int_equal(tool("refused", node), 1);
 }
 
 static void held_by_one_only(void **state)
 {
-        char *argv[] = {pool, node};
-
         (void)state;
         pid_t pid = hold();
-        assert_int_equal(lock_tool_hold(argv), 1); /* returns: it would wait for ever otherwise */
+        assert_int_equal(tool("hold", node), 1); /* returns: it would wait for ever otherwise */
         end(pid);
         pid = hold();
         end(pid);
@@ -104,5 +104,7 @@ int main(void)
                 cmocka_unit_test(held_by_one_only),
         };
 
+        if (!pools_possible())
+                return 1;
         return cmocka_run_group_tests(tests, setup, teardown);
 }

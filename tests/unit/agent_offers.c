@@ -1,5 +1,6 @@
 #include "agent/offers.h"
-#include "tests/unit/oom.h"
+#include "agent/tool.h"
+#include "tests/unit/pool_scene.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ static int setup(void **state)
         char path[128];
 
         (void)state;
-        if (!mkdtemp(ours) || !mkdtemp(copy))
+        if (pool_make(ours) || pool_make(copy))
                 return -1;
         snprintf(path, sizeof(path), "%s/.drover", ours);
         if (mkdir(path, 0700))
@@ -45,32 +46,24 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-        const char *pools[] = {ours, copy};
-        char path[128];
-
         (void)state;
-        for (size_t i = 0; i < 2; i++) {
-                unlink(file_in(pools[i]));
-                snprintf(path, sizeof(path), "%s/.drover", pools[i]);
-                rmdir(path);
-                rmdir(pools[i]);
-        }
-        return 0;
+        return pool_remove(ours) || pool_remove(copy);
 }
 
 static int offer(const char *pool, const char *uids)
 {
-        char *argv[] = {(char *)(uintptr_t)pool, (char[]){"n2"}, (char *)(uintptr_t)uids};
+        char *argv[] = {(char[]){"offer"}, (char *)(uintptr_t)pool, (char[]){"n2"},
+                        (char *)(uintptr_t)uids};
 
-        return offer_tool_write(argv);
+        return agent_tool(4, argv);
 }
 
 static bool seen(const char *pool, const char *node, const char *uid)
 {
-        char *argv[] = {(char *)(uintptr_t)pool, (char *)(uintptr_t)node, (char *)(uintptr_t)uid,
-                        (char[]){"0"}};
+        char *argv[] = {(char[]){"seen"}, (char *)(uintptr_t)pool, (char *)(uintptr_t)node,
+                        (char *)(uintptr_t)uid, (char[]){"0"}};
 
-        return offer_tool_seen(argv) == 0;
+        return agent_tool(5, argv) == 0;
 }
 
 static void only_what_is_offered_now(void **state)
@@ -147,13 +140,13 @@ static void *offer_later(void *ctx)
 
 static void it_is_waited_for(void **state)
 {
-        char *argv[] = {ours, (char[]){"n2"}, (char[]){M3}, (char[]){"20000"}};
+        char *argv[] = {(char[]){"seen"}, ours, (char[]){"n2"}, (char[]){M3}, (char[]){"20000"}};
         pthread_t t;
 
         (void)state;
         assert_int_equal(offer(ours, ""), 0);
         assert_int_equal(pthread_create(&t, NULL, offer_later, NULL), 0);
-        assert_int_equal(offer_tool_seen(argv), 0);
+        assert_int_equal(agent_tool(5, argv), 0);
         pthread_join(t, NULL);
 }
 
@@ -167,5 +160,7 @@ int main(void)
                 cmocka_unit_test(it_is_waited_for),
         };
 
+        if (!pools_possible())
+                return 1;
         return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -160,14 +160,43 @@ static void mount_points(void **state)
         assert_string_equal(m.source, "10.0.0.2:/other"); /* the one on top */
         assert_string_equal(m.device, "0:49");
         assert_string_equal(m.fstype, "nfs4");
+        assert_string_equal(m.options, "rw,rw");
         assert_false(m.read_only);
+        assert_int_equal(m.id, 94);
         assert_true(mountinfo_find(MOUNTS, "/mnt/with space", &m));
         assert_string_equal(m.source, "a\\b");
         assert_string_equal(m.root, "/sub");
         assert_true(m.read_only);
+        assert_string_equal(m.options, "ro,relatime,rw");
         assert_false(mountinfo_find(MOUNTS, "/var/lib", &m));
         assert_false(mountinfo_find(MOUNTS, "/cut", &m));
         assert_false(mountinfo_find("", "/", &m));
+}
+
+static void parts_of_a_mount(void **state)
+{
+        static const char TEXT[] =
+                "1 0 0:45 / /a rw - nfs4 h:/x rw,vers=4.2,proto=tcp,addr=10.0.0.1,port=\n"
+                "2 0 0:45 /x /b rw - nfs4 h:/x ro,noaddr=1,hard\n"
+                "3 0 0:45 / /c rw - nfs4 h:/x rw";
+        struct mount_entry a, b, c;
+        char value[16];
+
+        (void)state;
+        assert_true(mountinfo_find(TEXT, "/a", &a));
+        assert_true(mountinfo_find(TEXT, "/b", &b));
+        assert_true(mountinfo_find(TEXT, "/c", &c));
+        assert_true(mountinfo_option(&a, "addr", value, sizeof(value)));
+        assert_string_equal(value, "10.0.0.1");
+        assert_true(mountinfo_option(&a, "addr", value, 5)); /* cut */
+        assert_string_equal(value, "10.0");
+        assert_true(mountinfo_option(&a, "port", value, sizeof(value)));
+        assert_string_equal(value, "");
+        assert_false(mountinfo_option(&a, "rw", value, sizeof(value)));
+        assert_false(mountinfo_option(&b, "addr", value, sizeof(value)));
+        assert_true(b.read_only); /* the superblock is */
+        assert_false(mountinfo_same(&a, &b));
+        assert_true(mountinfo_same(&a, &c));
 }
 
 static void mounts_of_this_machine(void **state)
@@ -190,6 +219,7 @@ int main(void)
                 cmocka_unit_test(alive_until_all_threads_are_gone),
                 cmocka_unit_test(who_listens),
                 cmocka_unit_test(mount_points),
+                cmocka_unit_test(parts_of_a_mount),
                 cmocka_unit_test(mounts_of_this_machine),
         };
 

@@ -44,7 +44,7 @@ static int begin(void **state)
         server = fake_start(fake_objects_script, &objects);
         cfg.server = fake_url(server);
         a = (struct agent){.config = {.node = "n1",
-                                      .pools = {{"default", "/no/such/mount"}},
+                                      .pools = {{.name = "default", .path = "/no/such/mount"}},
                                       .npools = 1,
                                       .probe_deadline_ms = 1000,
                                       .libvirt_run = "/nowhere",

@@ -196,7 +196,7 @@ static void restarts_are_paced(void **state)
 /* --- the host's status */
 
 static const struct agent_config CONFIG = {.node = "n1",
-                                           .pools = {{"default", "/p"}},
+                                           .pools = {{.name = "default", .path = "/p"}},
                                            .npools = 1,
                                            .peer_uri = "qemu+tls://%s/system"};
 
@@ -215,7 +215,9 @@ static void host_status(void **state)
         struct mount_view mount = {.pool = "default",
                                    .path = "/p",
                                    .health = MOUNT_UNHEALTHY,
-                                   .reason = "hangs",
+                                   .verdict = "Hung",
+                                   .reason = "Hung: no answer",
+                                   .mend = "Look at the server.",
                                    .latency_us = 1234,
                                    .free_bytes = 5LL << 30,
                                    .free_inodes = 123456};
@@ -268,7 +270,8 @@ static void host_status(void **state)
 static void before_the_first_look(void **state)
 {
         autoarena struct arena *a = arena_new(1 << 20);
-        struct mount_view mount = {.pool = "default", .path = "/p"};
+        struct mount_view mount = {
+                .pool = "default", .path = "/p", .verdict = "NotProbedYet", .mend = ""};
         struct host_domain told = {
                 .uid = "a", .ns = "ns", .name = "vm", .reason = "", .restarted_at = ""};
         struct host kept = {.domains = &told,
@@ -293,6 +296,56 @@ static void before_the_first_look(void **state)
         assert_int_equal(host_status_build(&s, tiny, &h), -ENOMEM);
 }
 
+/* The one that is worst off is told: unhealthy before unknown, whatever their order. */
+static void several_pools(void **state)
+{
+        static const struct agent_config THREE = {.node = "n1",
+                                                  .pools = {{.name = "a", .path = "/a"},
+                                                            {.name = "b", .path = "/b"},
+                                                            {.name = "c", .path = "/c"}},
+                                                  .npools = 3,
+                                                  .peer_uri = "qemu+tls://%s/system"};
+        struct mount_view mounts[3] = {{.pool = "a",
+                                        .path = "/a",
+                                        .verdict = "NotProbedYet",
+                                        .reason = "not probed yet",
+                                        .mend = ""},
+                                       {.pool = "b",
+                                        .path = "/b",
+                                        .health = MOUNT_UNHEALTHY,
+                                        .verdict = "Full",
+                                        .reason = "Full: no room",
+                                        .mend = "Make room."},
+                                       {.pool = "c",
+                                        .path = "/c",
+                                        .health = MOUNT_HEALTHY,
+                                        .verdict = "Healthy",
+                                        .mend = ""}};
+        autoarena struct arena *a = arena_new(1 << 20);
+        struct host_sources s = sources(mounts);
+        const struct condition *c;
+        struct host h;
+
+        (void)state;
+        s.config = &THREE;
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        c = condition_get(&h.conditions, "StorageHealthy");
+        assert_string_equal(c->status, "False");
+        assert_string_equal(c->reason, "Full");
+        assert_string_equal(c->message, "pool b at /b: Full: no room. Make room. (and 1 more)");
+        assert_string_equal(h.mounts[1].verdict, "Full");
+        mounts[1] = mounts[2];
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        c = condition_get(&h.conditions, "StorageHealthy");
+        assert_string_equal(c->status, "Unknown");
+        assert_string_equal(c->reason, "NotProbedYet");
+        mounts[0] = mounts[2];
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        c = condition_get(&h.conditions, "StorageHealthy");
+        assert_string_equal(c->status, "True");
+        assert_string_equal(c->reason, "Healthy");
+}
+
 static void rounding(void **state)
 {
         (void)state;
@@ -311,10 +364,10 @@ static void rounding(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(judgement),   cmocka_unit_test(entries),
-                cmocka_unit_test(notices),     cmocka_unit_test(restarts_are_paced),
-                cmocka_unit_test(host_status), cmocka_unit_test(before_the_first_look),
-                cmocka_unit_test(rounding),
+                cmocka_unit_test(judgement),     cmocka_unit_test(entries),
+                cmocka_unit_test(notices),       cmocka_unit_test(restarts_are_paced),
+                cmocka_unit_test(host_status),   cmocka_unit_test(before_the_first_look),
+                cmocka_unit_test(several_pools), cmocka_unit_test(rounding),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,7 @@ static int begin(void **state)
         s.server = fake_start(script, NULL);
         cfg.server = fake_url(s.server);
         s.a.config = (struct agent_config){.node = "n1",
-                                           .pools = {{"default", "/no/such/mount"}},
+                                           .pools = {{.name = "default", .path = "/no/such/mount"}},
                                            .npools = 1,
                                            .probe_deadline_ms = 1000,
                                            .libvirt_run = "/nowhere",

@@ -47,6 +47,16 @@ static size_t split(const char *line, size_t len, struct field f[FIELDS_MAX])
         return n;
 }
 
+static void join(const struct field *mount, const struct field *super, char *out, size_t size)
+{
+        unescape(mount->p, mount->len, out, size);
+        size_t n = strlen(out);
+        if (!super || n + 2 > size)
+                return;
+        out[n++] = ',';
+        unescape(super->p, super->len, out + n, size - n);
+}
+
 /* "id parent major:minor root point options [tags...] - fstype source superoptions" */
 static bool parse(const char *line, size_t len, const char *path, struct mount_entry *out)
 {
@@ -65,6 +75,7 @@ static bool parse(const char *line, size_t len, const char *path, struct mount_e
         unescape(f[3].p, f[3].len, out->root, sizeof(out->root));
         unescape(f[dash + 1].p, f[dash + 1].len, out->fstype, sizeof(out->fstype));
         unescape(f[dash + 2].p, f[dash + 2].len, out->source, sizeof(out->source));
+        join(&f[5], dash + 3 < n ? &f[dash + 3] : NULL, out->options, sizeof(out->options));
         out->read_only =
                 f[5].len >= 2 && !strncmp(f[5].p, "ro", 2) && (f[5].len == 2 || f[5].p[2] == ',');
         return true;

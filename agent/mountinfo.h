@@ -9,8 +9,9 @@
 struct mount_entry {
         char device[32]; /* "major:minor" of the superblock */
         char fstype[64];
-        char source[256]; /* "server:/export", "/dev/sda1", ... */
-        char root[256];   /* the part of the file system that is mounted */
+        char source[256];   /* "server:/export", "/dev/sda1", ... */
+        char root[256];     /* the part of the file system that is mounted */
+        char options[1024]; /* of the mount, then of the superblock: "rw,nosuid,vers=4.2,..." */
         bool read_only;
 };
 

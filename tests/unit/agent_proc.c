@@ -160,11 +160,13 @@ static void mount_points(void **state)
         assert_string_equal(m.source, "10.0.0.2:/other"); /* the one on top */
         assert_string_equal(m.device, "0:49");
         assert_string_equal(m.fstype, "nfs4");
+        assert_string_equal(m.options, "rw,rw");
         assert_false(m.read_only);
         assert_true(mountinfo_find(MOUNTS, "/mnt/with space", &m));
         assert_string_equal(m.source, "a\\b");
         assert_string_equal(m.root, "/sub");
         assert_true(m.read_only);
+        assert_string_equal(m.options, "ro,relatime,rw");
         assert_false(mountinfo_find(MOUNTS, "/var/lib", &m));
         assert_false(mountinfo_find(MOUNTS, "/cut", &m));
         assert_false(mountinfo_find("", "/", &m));

@@ -20,6 +20,14 @@ void lock_release(struct lock_holder *h);
 /* 0 when the lock that the node holds in the pool is refused to us; else why that is no proof. */
 must_check int lock_refused(const char *pool, const char *node, int64_t deadline_ms, struct err *e);
 
+/* In a tool: asks for the lock that the node holds in the pool, and lets go of it at once. */
+enum lock_answer {
+        LOCK_REFUSED,
+        LOCK_GRANTED,
+        LOCK_FAILED /* there is none, or locks do not work; errno says */
+};
+enum lock_answer lock_ask(const char *pool, const char *node);
+
 /* The verbs of `drover-agent tool`: hold POOL NODE, refused POOL NODE. */
 int lock_tool_hold(char **argv);
 int lock_tool_refused(char **argv);

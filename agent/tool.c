@@ -6,6 +6,7 @@
 #include "agent/locks.h"
 #include "agent/offers.h"
 #include "agent/place.h"
+#include "agent/words.h"
 
 #include "base/hex.h"
 #include "base/mono.h"
@@ -137,7 +138,8 @@ int agent_tool(int argc, char **argv)
                      {"hold", 2, lock_tool_hold},
                      {"refused", 2, lock_tool_refused},
                      {"offer", 3, offer_tool_write},
-                     {"seen", 4, offer_tool_seen}};
+                     {"seen", 4, offer_tool_seen},
+                     {"words", 5, words_tool}};
 
         setvbuf(stdout, NULL, _IOLBF, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* what nobody waits for has no business on the pool */

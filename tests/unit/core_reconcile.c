@@ -919,7 +919,6 @@ static void test_the_handover_in_use_is_told(void **state)
 {
         (void)state;
         w.vm.spec.migration.handover = HANDOVER_FAST;
-        w.mounts[0].lock_arbitration = w.mounts[1].lock_arbitration = true;
         copying();
         assert_int_equal(last()->status.handover, HANDOVER_FAST);
         domain(1, 2, DOMAIN_RUNNING);

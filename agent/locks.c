@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,34 +65,41 @@ static int no_lock(const char *what, const char *pool, const char *node)
         return 1;
 }
 
+/* Another directory may have been mounted over the one of our file. */
+static bool in_its_place(int fd, const char *pool, const char *node)
+{
+        autoclose int now = open_lock(pool, node, O_RDONLY);
+        struct stat ours, found;
+
+        if (now < 0 || fstat(fd, &ours) || fstat(now, &found))
+                return false;
+        errno = ESTALE;
+        return ours.st_dev == found.st_dev && ours.st_ino == found.st_ino;
+}
+
 /*
  * Takes the lock again now and then: a server that has forgotten it is told anew, or says that it
- * is lost, and the next holder begins afresh. Returns only when it is lost.
+ * is lost. Ends when it holds nobody off any more; whoever holds it next begins afresh.
  */
-static int keep(int fd)
+static void keep(int fd, const char *pool, const char *node)
 {
         const struct timespec period = {.tv_sec = KEEP_S};
 
-        while (!try_lock(fd, F_WRLCK))
+        while (!try_lock(fd, F_WRLCK) && in_its_place(fd, pool, node))
                 nanosleep(&period, NULL);
-        return errno;
 }
 
 int lock_tool_hold(char **argv)
 {
-        int fd = open_lock(argv[0], argv[1], O_RDWR | O_CREAT);
+        autoclose int fd = open_lock(argv[0], argv[1], O_RDWR | O_CREAT);
 
         if (fd < 0)
                 return no_lock("cannot open", argv[0], argv[1]);
-        if (try_lock(fd, F_WRLCK)) {
-                no_lock("cannot lock", argv[0], argv[1]);
-                close(fd);
-                return 1;
-        }
+        if (try_lock(fd, F_WRLCK))
+                return no_lock("cannot lock", argv[0], argv[1]);
         fputs(HELD, stdout);
         fflush(stdout);
-        errno = keep(fd); /* until the agent ends, or ends us */
-        close(fd);
+        keep(fd, argv[0], argv[1]); /* until the agent ends, or ends us */
         return no_lock("lost", argv[0], argv[1]);
 }
 

@@ -140,6 +140,18 @@ static enum sharing tell(const char *pool, const char *speaker, const char *othe
         return refuted ? SHARING_NOT_SHARED : SHARING_UNKNOWN;
 }
 
+static bool other_identity(const struct host_mount *a, const struct host_mount *b)
+{
+        return *a->identity && *b->identity && strcmp(a->identity, b->identity) != 0;
+}
+
+bool sharing_refuted(const struct host_mount *a, const char *node_a, const struct host_mount *b,
+                     const char *node_b)
+{
+        return other_identity(a, b) || weight(host_peer_of(a, node_b)) == 2 ||
+               weight(host_peer_of(b, node_a)) == 2;
+}
+
 enum sharing sharing_pair(const struct host *a, const struct host *b, const char *pool,
                           char message[SHARING_MESSAGE_MAX])
 {
@@ -148,7 +160,7 @@ enum sharing sharing_pair(const struct host *a, const struct host *b, const char
         const struct host_peer *pa = host_peer_of(ma, nb), *pb = host_peer_of(mb, na);
 
         message[0] = '\0';
-        if (*ma->identity && *mb->identity && strcmp(ma->identity, mb->identity) != 0) {
+        if (other_identity(ma, mb)) {
                 snprintf(message, SHARING_MESSAGE_MAX,
                          "storage pool %s is not the same directory on %s and %s: there is %.60s "
                          "on the one, %.60s on the other",

@@ -84,6 +84,10 @@ bool sharing_forgotten(const struct sharing_track *t, int64_t now_ms);
  */
 enum sharing sharing_pair(const struct host *a, const struct host *b, const char *pool,
                           char message[SHARING_MESSAGE_MAX]);
+/* One of two nodes' mounts of a pool shows that the other is another directory: by its identity, or
+ * by what the node says of the other. */
+bool sharing_refuted(const struct host_mount *a, const char *node_a, const struct host_mount *b,
+                     const char *node_b);
 /* The lock of each is refused to the other, and no mount option of either is against it. */
 bool sharing_locks(const struct host *a, const struct host *b, const char *pool);
 

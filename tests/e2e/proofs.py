@@ -27,6 +27,15 @@ def reasons(node):
     return {p["node"]: p["reason"] for m in at(lab.get("vmhost", node, namespace=""), "status.mounts") for p in m.get("sharedWith", [])}
 
 
+def verdicts(migration):
+    return [v for v in at(migration, "status.verdicts", []) if v["node"] == NODE]
+
+
+def said_of_node(pod):
+    text = lab.condition(pod, "PodScheduled")["message"]
+    return text[text.index(f"{NODE}:"):].split("]")[0] + "]"
+
+
 def until(true, timeout, what):
     """Follows all hosts until true({node: {node: state}}); the seconds that it took."""
     began, states = time.monotonic(), {}
@@ -131,24 +140,28 @@ class Proofs:
         return [f"{len(locks)} pairs after {took:.1f} s"]
 
     def _refused(self):
-        """A move to NODE, by hand: what preflight says of it."""
+        """A move to NODE, by hand: what preflight says of it, and the extender to the scheduler."""
         name = f"to-{NODE}"
         lab.kubectl("delete", "virtualmachinemigration", name, "--ignore-not-found", "--timeout=60s")
         lab.apply({"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachineMigration", "metadata": {"name": name, "namespace": "default"},
                    "spec": {"vm": self.guest.name, "reason": "User", "targetNode": NODE}})
-        m = self.guest.ended(name)
-        expect(at(m, "status.phase") == "Failed", f"{at(m, 'status.phase')}: {at(m, 'status.message')}")
-        verdict = at(m, "status.verdicts")[0]
-        words = verdict["message"]
-        expect(verdict["rule"] in (9, 19) and "default" in words and NODE in words and "node1" in words, f"verdict {verdict}")
+        pod = f"drover-move-{name}"
+        try:
+            p = lab.watch("pod", pod, lambda p: p and "pool-apart" in lab.condition(p, "PodScheduled").get("message", ""), 60,
+                          "refused by the extender")
+            m = lab.watch("virtualmachinemigration", name, lambda m: any(v["rule"] == 9 for v in verdicts(m)), 60, "refused by preflight")
+        finally:
+            lab.kubectl("delete", "virtualmachinemigration", name, "--timeout=60s")
+        words = next(v["message"] for v in verdicts(m) if v["rule"] == 9)
+        expect("default" in words and NODE in words and "node1" in words, f"rule 9 says {words}")
         self.guest.settled("node1")
-        return f"rule {verdict['rule']}: {words}"
+        return [f"the scheduler is told: {said_of_node(p)}", f"rule 9: {words}"]
 
     def _found(self):
         took = until(apart, 60, f"told apart from {NODE}")
         expect(took <= FOUND_S, f"found out after {took:.1f} s")
         lab.watch("vmhost", NODE, lambda h: lab.condition(h, "StorageHealthy").get("status") == "True", 60, "healthy as it is", namespace="")
-        return [f"found out after {took:.1f} s: {NODE} says of node1: {reasons(NODE).get('node1')}", self._refused()]
+        return [f"found out after {took:.1f} s: {NODE} says of node1: {reasons(NODE).get('node1')}", *self._refused()]
 
     def _mended(self):
         took = until(all_shared, 60, "Shared again")

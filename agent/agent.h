@@ -4,6 +4,7 @@
 
 #include "agent/config.h"
 #include "agent/mounts.h"
+#include "agent/proofs.h"
 #include "agent/table.h"
 #include "agent/virt.h"
 #include "agent/work.h"
@@ -24,6 +25,7 @@ struct agent {
         struct virt *virt;
         struct table *table;
         struct mounts *mounts;
+        struct proofs *proofs;
         struct work *work;
         struct publisher *publisher;
         struct moves *moves;               /* migrations this node is the source of */

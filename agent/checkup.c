@@ -1,5 +1,6 @@
 #include "agent/checkup.h"
 
+#include "core/mountopts.h"
 #include "core/mountplan.h"
 #include "core/preflight.h"
 
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTION_MAX  64
 #define DAY_S       86400
 #define EXPIRY_DAYS 30
 #define SLOW_US     1000000 /* for a small write with fsync */
@@ -16,50 +16,45 @@
 
 /* --- pools */
 
-/* The value of an option, "" when it stands there without one; false when it is not there. */
-static bool option(const char *options, const char *name, char value[OPTION_MAX])
+static void judge_option(const struct checkup_mount *m, const struct mountopt *o, const char *node,
+                         struct findings *f)
 {
-        size_t len = strlen(name);
+        const char *remount = "Mount it with hard,vers=4.2 and without nolock and local_lock (a "
+                              "remount does not change them: umount, then mount).";
+        const char *why;
 
-        for (const char *p = options; *p; p += strcspn(p, ","), p += *p == ',') {
-                if (strncmp(p, name, len) != 0 || !strchr("=,", p[len]))
-                        continue;
-                p += len + (p[len] == '=');
-                snprintf(value, OPTION_MAX, "%.*s", (int)strcspn(p, ","), p);
-                return true;
+        switch (mountopts_judge(o, &why)) {
+        case MOUNTOPTS_SOFT:
+                findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_FAULT, remount,
+                             "%s is mounted soft: guests get I/O errors when the server is slow",
+                             m->path);
+                break;
+        case MOUNTOPTS_LOCAL_LOCKS:
+                findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_FAULT, remount,
+                             "%s is mounted with %s: locks do not reach the other nodes", m->path,
+                             o->key);
+                break;
+        case MOUNTOPTS_OLD_VERSION:
+                findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_WARNING, remount,
+                             "%s is mounted by NFS version %s, whose locks need rpc.statd on each "
+                             "node and the server",
+                             m->path, o->value);
+                break;
+        default:
+                if (!strcmp(o->key, "vers") && strtod(o->value, NULL) < 4.15)
+                        findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_WARNING, remount,
+                                     "%s is mounted by NFS version %s", m->path, o->value);
         }
-        return false;
-}
-
-static bool has(const char *options, const char *name)
-{
-        char value[OPTION_MAX];
-
-        return option(options, name, value);
 }
 
 static void judge_nfs(const struct checkup_mount *m, const char *node, struct findings *f)
 {
-        const char *remount = "Mount it with hard,vers=4.2 and without nolock and local_lock (a "
-                              "remount does not change them: umount, then mount).";
-        char value[OPTION_MAX] = "";
         size_t before = f->n;
+        struct mountopt o;
 
-        if (has(m->options, "soft") || has(m->options, "softerr"))
-                findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_FAULT, remount,
-                             "%s is mounted soft: guests get I/O errors when the server is slow",
-                             m->path);
-        if (has(m->options, "nolock") ||
-            (option(m->options, "local_lock", value) && strcmp(value, "none") != 0))
-                findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_FAULT, remount,
-                             "%s is mounted with %s: locks do not reach the other nodes", m->path,
-                             has(m->options, "nolock") ? "nolock" : "local_lock");
-        if (option(m->options, "vers", value) && strtod(value, NULL) < 4.15) {
-                bool v3 = strtod(value, NULL) < 4;
-                findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_WARNING, remount,
-                             "%s is mounted by NFS version %s%s", m->path, value,
-                             v3 ? ", whose locks need rpc.statd on each node and the server" : "");
-        }
+        for (const char *p = m->options; *p;)
+                if (!mountopts_next(&p, &o, NULL))
+                        judge_option(m, &o, node, f);
         if (f->n == before)
                 findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_OK, NULL,
                              "%s is mounted safely: %.300s", m->path, m->options);
@@ -78,6 +73,8 @@ static bool is_local(const char *fstype)
 
 void checkup_mount(const struct checkup_mount *m, const char *node, struct findings *f)
 {
+        struct mountopt o;
+
         if (!m->mounted || m->elsewhere) {
                 findings_add(f, DOCTOR_POOL_MOUNT, node, m->pool, DOCTOR_FAULT,
                              m->mounted || m->elsewhere
@@ -102,7 +99,7 @@ void checkup_mount(const struct checkup_mount *m, const char *node, struct findi
         else
                 findings_add(f, DOCTOR_POOL_MOUNT, node, m->pool, DOCTOR_OK, NULL, "%s is %s of %s",
                              m->path, m->source, m->fstype);
-        if (has(m->options, "ro"))
+        if (mountopts_get(m->options, "ro", &o))
                 findings_add(f, DOCTOR_POOL_OPTIONS, node, m->pool, DOCTOR_FAULT,
                              "Mount it read-write, and export it with rw.", "%s is read-only",
                              m->path);

@@ -9,7 +9,7 @@
 #include "core/doctor.h"
 #include "core/host.h"
 
-/* What is mounted at a pool's path, as /proc/PID/mounts says. */
+/* What is mounted at a pool's path, as /proc/PID/mountinfo says. */
 struct checkup_mount {
         const char *pool, *path;
         bool mounted;                          /* in the agent's pod */

@@ -13,7 +13,6 @@
 #include "base/mono.h"
 
 #include <errno.h>
-#include <mntent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,25 +135,6 @@ static void run_parts(struct parts *p)
 
 /* --- what can be asked for without harm */
 
-static bool find_mount(const char *path, struct checkup_mount *m, struct arena *a)
-{
-        FILE *file = setmntent("/proc/self/mounts", "re");
-        struct mntent entry;
-        char text[16384];
-
-        while (file && getmntent_r(file, &entry, text, sizeof(text))) {
-                if (strcmp(entry.mnt_dir, path) != 0)
-                        continue;
-                m->mounted = true; /* the last of them is on top */
-                m->fstype = arena_strdup(a, entry.mnt_type);
-                m->source = arena_strdup(a, entry.mnt_fsname);
-                m->options = arena_strdup(a, entry.mnt_opts);
-        }
-        if (file)
-                endmntent(file);
-        return m->mounted && m->fstype && m->source && m->options;
-}
-
 /* What must be mounted there; NULL: nobody has said so. */
 static const char *wanted_at(const struct agent_pool *pool, struct arena *a)
 {
@@ -166,25 +146,29 @@ static const char *wanted_at(const struct agent_pool *pool, struct arena *a)
                                                                         : NULL;
 }
 
+/* The pool's mount as the agent's pod sees it, compared with what libvirtd sees. */
 static bool examine_mount(const struct agent_config *c, size_t i, struct findings *f)
 {
         const struct agent_pool *pool = &c->pools[i];
         struct checkup_mount m = {.pool = pool->name, .path = pool->path};
         pid_t pid = proc_socket_owner(c->libvirt_run);
-        struct mount_entry ours, theirs;
+        struct mount_entry theirs, ours;
         char file[64];
         struct err e;
 
-        m.mounted = find_mount(pool->path, &m, f->arena);
+        m.mounted = !mountinfo_read("/proc/self/mountinfo", pool->path, &ours, &e);
+        if (m.mounted) {
+                m.fstype = ours.fstype;
+                m.source = ours.source;
+                m.options = ours.options;
+        }
         m.wanted = wanted_at(pool, f->arena);
         if (pid > 0) {
                 snprintf(file, sizeof(file), "/proc/%d/mountinfo", pid);
                 int rc = mountinfo_read(file, pool->path, &theirs, &e);
 
                 if (!rc)
-                        m.elsewhere =
-                                mountinfo_read("/proc/self/mountinfo", pool->path, &ours, &e) ||
-                                !mountinfo_same(&ours, &theirs);
+                        m.elsewhere = !m.mounted || !mountinfo_same(&ours, &theirs);
                 else
                         m.elsewhere = rc == -ENODEV && m.mounted;
         }

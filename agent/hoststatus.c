@@ -49,6 +49,7 @@ static int build_mounts(const struct host_sources *s, struct arena *a, struct ho
         h->nmounts = n;
         for (size_t i = 0; i < n; i++) {
                 const struct mount_view *v = &s->mounts[i];
+                const struct proof_view *proof = &s->proofs[i];
                 h->mounts[i] = (struct host_mount){
                         .pool = v->pool,
                         .path = v->path,
@@ -61,7 +62,9 @@ static int build_mounts(const struct host_sources *s, struct arena *a, struct ho
                         .latency_us = v->latency_us ? publish_round_latency(v->latency_us) : 0,
                         .free_bytes = publish_round_bytes(v->free_bytes),
                         .free_inodes = publish_round_count(v->free_inodes),
-                        .lock_arbitration = v->locked,
+                        .lock_arbitration = v->locked && !proof->local_locks,
+                        .shared_with = proof->peers,
+                        .nshared_with = proof->n,
                 };
         }
         return 0;

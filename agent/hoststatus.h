@@ -3,6 +3,7 @@
 #define DROVER_AGENT_HOSTSTATUS_H
 
 #include "agent/mounts.h"
+#include "agent/proofs.h"
 #include "agent/table.h"
 #include "core/host.h"
 
@@ -14,6 +15,7 @@ struct host_sources {
         size_t nentries;
         bool synced; /* entries are all there is; if not, kept's domains are told on */
         const struct mount_view *mounts; /* config->npools */
+        const struct proof_view *proofs; /* likewise */
         const char *libvirt_why;         /* "" when libvirtd answers */
         const char *address;
         int64_t outbound;

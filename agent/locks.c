@@ -1,14 +1,18 @@
 #include "agent/locks.h"
 
+#include "agent/pool.h"
 #include "agent/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define HELD "held\n"
+#define HELD   "held\n"
+#define KEEP_S 3
 
 bool lock_hold(struct lock_holder *h, const char *pool, const char *node)
 {
@@ -68,50 +72,93 @@ int lock_refused(const char *pool, const char *node, int64_t deadline_ms, struct
 
 /* --- in the child */
 
+/* Of the pool that was entered; -1 with errno. */
 static int open_lock(const char *node, int flags)
 {
         char path[300];
 
         snprintf(path, sizeof(path), ".drover/lock-%s", node);
-        int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
-        if (fd < 0)
-                printf("cannot open %s: %s\n", path, strerror(errno));
-        return fd;
+        return open(path, O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600);
 }
 
-static int try_lock(int fd)
+static int try_lock(int fd, short type)
 {
-        struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
 
         return fcntl(fd, F_OFD_SETLK, &whole);
 }
 
+static int no_lock(const char *what, const char *pool, const char *node)
+{
+        printf("%s %s/.drover/lock-%s: %s\n", what, pool, node, strerror(errno));
+        return 1;
+}
+
+/* Another directory may have been mounted over the one of our file. */
+static bool in_its_place(int fd, const char *pool, const char *node)
+{
+        struct stat ours, found;
+        struct err e;
+
+        errno = ESTALE;
+        if (enter_pool(pool, &e))
+                return false;
+        autoclose int now = open_lock(node, O_RDONLY);
+        if (now < 0 || fstat(fd, &ours) || fstat(now, &found))
+                return false;
+        errno = ESTALE;
+        return ours.st_dev == found.st_dev && ours.st_ino == found.st_ino;
+}
+
+/*
+ * Takes the lock again now and then: a server that has forgotten it is told anew, or says that it
+ * is lost. Ends when it holds nobody off any more; whoever holds it next begins afresh.
+ */
+static void keep(int fd, const char *pool, const char *node)
+{
+        const struct timespec period = {.tv_sec = KEEP_S};
+
+        while (!try_lock(fd, F_WRLCK) && in_its_place(fd, pool, node))
+                nanosleep(&period, NULL);
+}
+
 int lock_tool_hold(char **argv)
 {
-        int fd = open_lock(argv[1], O_CREAT);
+        autoclose int fd = open_lock(argv[1], O_RDWR | O_CREAT);
 
         if (fd < 0)
-                return 1;
-        if (try_lock(fd)) {
-                printf("cannot lock: %s\n", strerror(errno));
-                close(fd);
-                return 1;
-        }
+                return no_lock("cannot open", argv[0], argv[1]);
+        if (try_lock(fd, F_WRLCK))
+                return no_lock("cannot lock", argv[0], argv[1]);
         fputs(HELD, stdout);
         fflush(stdout);
-        for (;;)
-                pause(); /* until the agent ends, or ends us */
+        keep(fd, argv[0], argv[1]); /* until the agent ends, or ends us */
+        return no_lock("lost", argv[0], argv[1]);
+}
+
+enum lock_answer lock_ask(const char *node)
+{
+        autoclose int fd = open_lock(node, O_RDONLY);
+
+        if (fd < 0)
+                return LOCK_FAILED;
+        /* shared: of several nodes that ask at once none is in the way of another */
+        if (!try_lock(fd, F_RDLCK)) {
+                errno = 0;
+                return LOCK_GRANTED;
+        }
+        return errno == EAGAIN || errno == EACCES ? LOCK_REFUSED : LOCK_FAILED;
 }
 
 int lock_tool_refused(char **argv)
 {
-        int fd = open_lock(argv[1], 0);
-
-        if (fd < 0)
-                return 1;
-        bool refused = try_lock(fd) && (errno == EAGAIN || errno == EACCES);
-        close(fd);
-        if (!refused)
+        switch (lock_ask(argv[1])) {
+        case LOCK_REFUSED:
+                return 0;
+        case LOCK_GRANTED:
                 printf("the lock that %s holds was not refused\n", argv[1]);
-        return !refused;
+                return 1;
+        default:
+                return no_lock("cannot ask for", argv[0], argv[1]);
+        }
 }

@@ -30,6 +30,15 @@ void lock_free(struct lock_holder *h, struct mono end);
 /* 0 when the lock that the node holds in the pool is refused to us; else why that is no proof. */
 must_check int lock_refused(const char *pool, const char *node, int64_t deadline_ms, struct err *e);
 
+/* In a tool, in its pool: asks for the lock that the node holds there, and lets go of it at once.
+ */
+enum lock_answer {
+        LOCK_REFUSED,
+        LOCK_GRANTED,
+        LOCK_FAILED /* there is none, or locks do not work; errno says */
+};
+enum lock_answer lock_ask(const char *node);
+
 /* The verbs of `drover-agent tool`: hold POOL NODE, refused POOL NODE. */
 int lock_tool_hold(char **argv);
 int lock_tool_refused(char **argv);

@@ -128,8 +128,17 @@ static void mounts_changed(void *ctx)
         if (!a->started)
                 return;
         publish_soon(a->publisher);
+        proofs_nudge(a->proofs);
         agent_poke(a, 0, "offers");          /* the file is there before the first move */
         kube_store_each(a->vms, poke_vm, a); /* some may have waited for their pool */
+}
+
+static void proofs_changed(void *ctx)
+{
+        struct agent *a = ctx;
+
+        if (a->started)
+                publish_soon(a->publisher);
 }
 
 /* --- beginning and end */
@@ -181,6 +190,8 @@ static int start(struct run *r, struct err *e)
         if (!rc)
                 rc = mounts_start(&a->config, mounts_changed, a, &a->mounts, e);
         if (!rc)
+                rc = proofs_start(&a->config, a->mounts, proofs_changed, a, &a->proofs, e);
+        if (!rc)
                 rc = vms_start(a, &r->vms, e);
         if (!rc)
                 rc = pods_start(a, &r->pods, e);
@@ -198,6 +209,7 @@ static int start(struct run *r, struct err *e)
                 a->started = true;
                 agent_poke(a, 0, "node");
                 agent_poke(a, 0, "offers");
+                proofs_nudge(a->proofs); /* the mounts may have been quicker than the rest */
                 http_server_ready(r->health, true);
         }
         return rc;
@@ -223,8 +235,10 @@ static void stop(struct run *r)
                 _exit(0);
         }
         virt_stop(a->virt);
+        proofs_stop(a->proofs);
         mounts_stop(a->mounts);
         publish_stop(a->publisher);
+        proofs_free(a->proofs);
         moves_stop(a->moves);
         kube_store_free(a->vms);
         kube_store_free(a->pods);

@@ -157,7 +157,8 @@ static unsigned call_flags(const struct move *m)
         unsigned f = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST |
                      VIR_MIGRATE_UNDEFINE_SOURCE;
 
-        /* libvirt judges by the type of the file system; peer_prepare has better evidence. */
+        /* libvirt judges by the type of the file system; no move comes here without the proof of
+         * peer_prepare, which is better evidence. */
         f |= VIR_MIGRATE_UNSAFE;
         if (m->proven)
                 f |= VIR_MIGRATE_PAUSED;

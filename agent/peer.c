@@ -19,17 +19,20 @@
 #define OFFER_MS 5000 /* for the target's agent to hear of the move */
 
 /*
- * Sharedness is proved, not guessed from the type of a file system: the target's agent has left
- * this move's uid in the pool's directory (agent/offers.h). That the identities differ refutes it
- * at once; that they are the same proves nothing, a copy of the directory has the same.
+ * Sharedness is proved, not guessed from the type of a file system: lately words of the target have
+ * come and its lock was refused here (agent/proofs.h), and, as the last word, the target's agent
+ * has left this move's uid in the pool's directory (agent/offers.h). That the identities differ
+ * refutes it at once; that they are the same proves nothing, a copy of the directory has the same.
  */
 static int prove_shared(struct move *m, const struct host *target, const char *pool, struct err *e)
 {
         struct mount_view ours[AGENT_POOLS_MAX];
         const struct host_mount *theirs = host_mount_of(target, pool);
         char why[320];
+        bool locks;
 
-        if (!mounts_usable(m->a->mounts, pool, why))
+        if (!mounts_usable(m->a->mounts, pool, why) ||
+            !proofs_shared(m->a->proofs, pool, m->mig->status.target, &locks, why))
                 return err_set(e, -EAGAIN, "%s", why);
         if (!theirs || theirs->health != MOUNT_HEALTHY)
                 return err_set(e, -EAGAIN, "pool %s is not healthy on %s%s%s", pool,
@@ -47,13 +50,19 @@ static int prove_shared(struct move *m, const struct host *target, const char *p
                 pool, m->mig->status.target);
 }
 
-/* Tried out: the lock that the target's agent holds in the pool is refused to us. */
+/* What both nodes have found of late, and tried out now: the lock that the target's agent holds in
+ * the pool is refused to us. */
 static bool locks_arbitrate(struct move *m, const struct host *target, const char *pool)
 {
         const struct agent_pool *p = agent_pool_of(&m->a->config, pool);
+        const struct host_mount *theirs = host_mount_of(target, pool);
+        const struct host_peer *us = theirs ? host_peer_of(theirs, m->a->config.node) : NULL;
+        bool locks = false;
+        char why[320];
         struct err e;
 
-        if (!p || !host_mount_of(target, pool)->lock_arbitration)
+        if (!p || !us || !us->locks ||
+            !proofs_shared(m->a->proofs, pool, m->mig->status.target, &locks, why) || !locks)
                 return false;
         if (!lock_refused(p->path, m->mig->status.target, m->a->config.probe_deadline_ms, &e))
                 return true;

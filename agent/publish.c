@@ -156,6 +156,7 @@ static void count(const struct table_entry *x, size_t n)
 static struct json *build(struct publisher *p)
 {
         struct mount_view mounts[AGENT_POOLS_MAX];
+        struct proof_view proofs[AGENT_POOLS_MAX] = {{0}};
         bool synced = p->a->synced;
         size_t n;
         autofree struct table_entry *entries = table_all(p->a->table, &n);
@@ -163,6 +164,8 @@ static struct json *build(struct publisher *p)
         struct json *out = NULL;
         struct host h;
 
+        if (!arena || (p->a->proofs && proofs_view(p->a->proofs, arena, proofs)))
+                return NULL;
         mounts_view(p->a->mounts, mounts);
         count(entries, n);
         pthread_mutex_lock(&p->lock);
@@ -174,6 +177,7 @@ static struct json *build(struct publisher *p)
                 .nentries = n,
                 .synced = synced,
                 .mounts = mounts,
+                .proofs = proofs,
                 .libvirt_why = p->libvirt_why,
                 .address = *p->a->config.migration_address ? p->a->config.migration_address
                                                            : p->address,
@@ -183,7 +187,7 @@ static struct json *build(struct publisher *p)
                           : p->kept ? &p->kept->conditions
                                     : NULL,
         };
-        if (arena && !host_status_build(&s, arena, &h)) {
+        if (!host_status_build(&s, arena, &h)) {
                 /* read after the guests: what one of them has taken is never told as free */
                 facts_huge_pages(&h);
                 out = host_status_encode(&h);

@@ -7,6 +7,7 @@
 #include "agent/place.h"
 #include "agent/pool.h"
 #include "agent/probe.h"
+#include "agent/words.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -41,7 +42,8 @@ int agent_tool(int argc, char **argv)
                 {"fetch", 7, fetch_tool, false},        {"place", 3, place_tool, false},
                 {"drop", 3, place_tool_drop, false},    {"unplace", 3, place_tool_remove, false},
                 {"hold", 2, lock_tool_hold, false},     {"refused", 2, lock_tool_refused, false},
-                {"offer", 3, offer_tool_write, false},  {"seen", 4, offer_tool_seen, false}};
+                {"offer", 3, offer_tool_write, false},  {"seen", 4, offer_tool_seen, false},
+                {"words", 5, words_tool, false}};
 
         setvbuf(stdout, NULL, _IOLBF, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* what nobody waits for has no business on the pool */

@@ -11,6 +11,7 @@
  *   place, drop, unplace       agent/place.h
  *   hold, refused              agent/locks.h
  *   offer, seen                agent/offers.h
+ *   words                      agent/words.h
  */
 #ifndef DROVER_AGENT_TOOL_H
 #define DROVER_AGENT_TOOL_H

@@ -17,6 +17,24 @@ static void decode_capacity(struct dec *d, const struct at *status, struct host 
         h->used.domains = dec_int(d, &used, "domains", 0);
 }
 
+static void decode_peers(struct dec *d, const struct at *mount, struct host_mount *m)
+{
+        struct at arr = dec_array(d, mount, "sharedWith");
+
+        m->shared_with = dec_alloc(d, json_count(arr.j), sizeof(*m->shared_with));
+        dec_each(d, &arr, el)
+        {
+                dec_element(d, &el);
+                m->shared_with[m->nshared_with++] = (struct host_peer){
+                        .node = dec_str(d, &el, "node", ""),
+                        .state = sharing_parse(dec_str(d, &el, "state", "")),
+                        .locks = dec_bool(d, &el, "locks", false),
+                        .since_us = dec_time(d, &el, "since"),
+                        .reason = dec_str(d, &el, "reason", ""),
+                };
+        }
+}
+
 static void decode_mounts(struct dec *d, const struct at *status, struct host *h)
 {
         struct at arr = dec_array(d, status, "mounts");
@@ -25,7 +43,8 @@ static void decode_mounts(struct dec *d, const struct at *status, struct host *h
         dec_each(d, &arr, el)
         {
                 dec_element(d, &el);
-                h->mounts[h->nmounts++] = (struct host_mount){
+                struct host_mount *m = &h->mounts[h->nmounts++];
+                *m = (struct host_mount){
                         .pool = dec_str(d, &el, "pool", "default"),
                         .path = dec_str(d, &el, "path", ""),
                         .fstype = dec_str(d, &el, "fstype", ""),
@@ -39,6 +58,7 @@ static void decode_mounts(struct dec *d, const struct at *status, struct host *h
                         .free_inodes = dec_int(d, &el, "freeInodes", 0),
                         .lock_arbitration = dec_bool(d, &el, "lockArbitration", false),
                 };
+                decode_peers(d, &el, m);
         }
 }
 

@@ -170,6 +170,21 @@ static void encode_capacity(struct enc *e, const struct host *h)
         enc_int(e, used, "domains", h->used.domains);
 }
 
+static void encode_peers(struct enc *e, struct json *mount, const struct host_mount *m)
+{
+        struct json *arr = enc_array(e, mount, "sharedWith");
+
+        for (size_t i = 0; i < m->nshared_with; i++) {
+                const struct host_peer *p = &m->shared_with[i];
+                struct json *o = enc_element(e, arr);
+                enc_str(e, o, "node", p->node);
+                enc_str(e, o, "state", sharing_name(p->state));
+                enc_bool(e, o, "locks", p->locks);
+                enc_time(e, o, "since", p->since_us);
+                enc_str(e, o, "reason", p->reason);
+        }
+}
+
 static void encode_mounts(struct enc *e, const struct host *h)
 {
         struct json *arr = enc_array(e, e->root, "mounts");
@@ -189,6 +204,7 @@ static void encode_mounts(struct enc *e, const struct host *h)
                 enc_int(e, o, "freeBytes", m->free_bytes);
                 enc_int(e, o, "freeInodes", m->free_inodes);
                 enc_bool(e, o, "lockArbitration", m->lock_arbitration);
+                encode_peers(e, o, m);
         }
 }
 

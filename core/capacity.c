@@ -1,5 +1,7 @@
 #include "core/capacity.h"
 
+#include "core/sharing.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -369,6 +371,22 @@ static bool short_of_huge_pages(const struct rule_args *r)
                       big ? "1Gi" : "2Mi", (long long)at_least_0(spare));
 }
 
+/* That it is not proven is for preflight to find: evidence may only be late. */
+static bool pool_apart(const struct rule_args *r)
+{
+        const struct host *from = r->v->guest_at;
+
+        for (size_t i = 0; from && i < r->d->pools.n; i++) {
+                const struct host_mount *here = host_mount_of(r->v->host, r->d->pools.v[i]);
+                const struct host_mount *there = host_mount_of(from, r->d->pools.v[i]);
+
+                if (there && sharing_refuted(here, r->v->node, there, from->meta.name))
+                        return refuse(r, "storage pool %s is not the one of %s, where the guest is",
+                                      here->pool, from->meta.name);
+        }
+        return false;
+}
+
 /* The numbers are those of enum capacity_rule, as texts. */
 #define RULE(number, name, refuses)                                                                \
         {                                                                                          \
@@ -390,6 +408,7 @@ static const struct {
         [CAPACITY_CPUS] = RULE("9", "cpus", short_of_cpus),
         [CAPACITY_MEMORY] = RULE("10", "memory", short_of_memory),
         [CAPACITY_HUGE_PAGES] = RULE("11", "huge-pages", short_of_huge_pages),
+        [CAPACITY_POOL_APART] = RULE("12", "pool-apart", pool_apart),
 };
 
 const char *capacity_rule_name(enum capacity_rule r)

@@ -60,6 +60,9 @@ struct capacity_view {
         int64_t silent_ms;       /* since its last heartbeat by the judge's clock; < 0: none seen */
         struct capacity_load promised; /* bound to the host but not among its domains yet */
         bool holds; /* a domain of this very VM is there: what it needs, it has already */
+        /* Where the guest runs that is to be moved to this host; NULL: it is started, or not known
+         */
+        const struct host *guest_at;
         /* Known to who has looked at the same list of models for another host. */
         enum capacity_answer { CAPACITY_ASK, CAPACITY_HAS, CAPACITY_LACKS } cpu_model;
 };
@@ -83,6 +86,7 @@ enum capacity_rule {
         CAPACITY_CPUS,
         CAPACITY_MEMORY,
         CAPACITY_HUGE_PAGES,
+        CAPACITY_POOL_APART, /* another directory than where the guest is: core/sharing.h */
         CAPACITY_RULES
 };
 const char *capacity_rule_name(enum capacity_rule r); /* "fits", "pool-health" ... */

@@ -7,10 +7,12 @@
 #include <string.h>
 
 static const char *const HEALTH[] = {"Unknown", "Healthy", "Unhealthy"};
+static const char *const SHARINGS[] = {"Unknown", "Shared", "NotShared"};
 static const char *const DOMAINS[] = {"Absent",  "Running", "Paused", "Incoming", "Received",
                                       "Shutoff", "Crashed", "Erased", "Unknown"};
 
 _Static_assert(countof(HEALTH) == MOUNT_UNHEALTHY + 1, "a name each");
+_Static_assert(countof(SHARINGS) == SHARING_NOT_SHARED + 1, "a name each");
 _Static_assert(countof(DOMAINS) == DOMAIN_UNKNOWN + 1, "a name each");
 
 const char *mount_health_name(enum mount_health h)
@@ -21,6 +23,16 @@ const char *mount_health_name(enum mount_health h)
 enum mount_health mount_health_parse(const char *s)
 {
         return name_index(HEALTH, countof(HEALTH), s, MOUNT_UNKNOWN);
+}
+
+const char *sharing_name(enum sharing s)
+{
+        return name_at(SHARINGS, countof(SHARINGS), s);
+}
+
+enum sharing sharing_parse(const char *s)
+{
+        return name_index(SHARINGS, countof(SHARINGS), s, SHARING_UNKNOWN);
 }
 
 const char *domain_state_name(enum domain_state s)
@@ -52,6 +64,14 @@ const struct host_mount *host_mount_of(const struct host *h, const char *pool)
         for (size_t i = 0; i < h->nmounts; i++)
                 if (strcmp(h->mounts[i].pool, pool) == 0)
                         return &h->mounts[i];
+        return NULL;
+}
+
+const struct host_peer *host_peer_of(const struct host_mount *m, const char *node)
+{
+        for (size_t i = 0; i < m->nshared_with; i++)
+                if (!strcmp(m->shared_with[i].node, node))
+                        return &m->shared_with[i];
         return NULL;
 }
 

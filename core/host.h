@@ -8,6 +8,20 @@ enum mount_health { MOUNT_UNKNOWN, MOUNT_HEALTHY, MOUNT_UNHEALTHY };
 const char *mount_health_name(enum mount_health h);  /* "Unknown" "Healthy" "Unhealthy" */
 enum mount_health mount_health_parse(const char *s); /* MOUNT_UNKNOWN for other words */
 
+/* Whether two nodes see the same directory; where neither is known nothing is assumed. */
+enum sharing { SHARING_UNKNOWN, SHARING_SHARED, SHARING_NOT_SHARED };
+const char *sharing_name(enum sharing s);  /* "Unknown" "Shared" "NotShared" */
+enum sharing sharing_parse(const char *s); /* SHARING_UNKNOWN for other words */
+
+/* What a node says of another in a pool: core/sharing.h. */
+struct host_peer {
+        const char *node;
+        enum sharing state;
+        bool locks;       /* the other's lock is refused here, and no mount option is against it */
+        int64_t since_us; /* of the state; wall clock */
+        const char *reason; /* a sentence when not shared */
+};
+
 struct host_mount {
         const char *pool; /* "default" */
         const char *path, *fstype, *source;
@@ -17,7 +31,9 @@ struct host_mount {
         const char *identity; /* of the pool's directory: another one for another, though not for a
                                  copy */
         int64_t latency_us, free_bytes, free_inodes;
-        bool lock_arbitration; /* the node holds its lock here, to be tried by others */
+        bool lock_arbitration;         /* the node holds its lock here, to be tried by others */
+        struct host_peer *shared_with; /* whom it has never seen is not there */
+        size_t nshared_with;
 };
 
 enum domain_state {
@@ -82,6 +98,8 @@ struct host {
 };
 
 const struct host_mount *host_mount_of(const struct host *h, const char *pool); /* NULL when none */
+/* What the mount's node says of that node, NULL: nothing. */
+const struct host_peer *host_peer_of(const struct host_mount *m, const char *node);
 const struct host_domain *host_domain_of(const struct host *h, const char *vm_uid);
 bool host_has_cpu_model(const struct host *h, const char *model);
 /* Compares dotted numbers: below, equal or above zero. */

@@ -1,26 +1,21 @@
 #include "core/mountplan.h"
 
 #include "base/cleanup.h"
+#include "core/mountopts.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_MAX    32
-#define VALUE_MAX  128
 #define FIRST_MS   1000
 #define BLANK      " \t"
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyz0123456789-"
-
-struct option {
-        char key[KEY_MAX], value[VALUE_MAX]; /* value "": it has none */
-};
 
 /*
  * hard: a slow server makes a guest wait, not fail. retry=0: mount(8) gives up at once, and is
  * tried again from here. nosuid, nodev: nothing in a pool is ever run.
  */
-static const struct option SAFE[] = {
+static const struct mountopt SAFE[] = {
         {"hard", ""},    {"vers", "4.2"}, {"proto", "tcp"}, {"timeo", "600"}, {"retrans", "2"},
         {"noatime", ""}, {"nosuid", ""},  {"nodev", ""},    {"retry", "0"},
 };
@@ -99,56 +94,7 @@ int mountplan_parse(const char *text, struct mountplan_entry *out, size_t max, s
 
 /* --- options */
 
-/* The option at *p, which moves on to the next. -EINVAL when it is none. */
-static int next_option(const char **p, struct option *out, struct err *e)
-{
-        size_t len = strcspn(*p, ","), key = strcspn(*p, ",=");
-        size_t value = key < len ? len - key - 1 : 0;
-
-        if (!key || key >= KEY_MAX || value >= VALUE_MAX || memchr(*p, '"', len))
-                return err_set(e, -EINVAL, "\"%.*s\" is no mount option",
-                               (int)(len < 64 ? len : 64), *p);
-        memcpy(out->key, *p, key);
-        out->key[key] = '\0';
-        memcpy(out->value, *p + len - value, value);
-        out->value[value] = '\0';
-        *p += len + ((*p)[len] == ',');
-        return 0;
-}
-
-/* Why an option is not for pools, NULL when it is fine. */
-static const char *unsafe(const struct option *o)
-{
-        static const struct {
-                const char *key, *why;
-        } BAD[] = {
-                {"soft", "guests would get I/O errors when the server is slow"},
-                {"softerr", "guests would get I/O errors when the server is slow"},
-                {"nolock", "locks would not reach the other nodes"},
-                {"ro", "guests write"},
-                {"remount", "nothing is mounted anew here"},
-                {"bind", "nothing of this node is mounted here"},
-                {"bg", "attempts are repeated as it is"},
-        };
-
-        for (size_t i = 0; i < countof(BAD); i++)
-                if (!strcmp(o->key, BAD[i].key))
-                        return BAD[i].why;
-        if (!strcmp(o->key, "local_lock") && strcmp(o->value, "none") != 0)
-                return "locks would not reach the other nodes";
-        if ((!strcmp(o->key, "vers") || !strcmp(o->key, "nfsvers")) && *o->value != '4')
-                return "locks are part of version 4 alone";
-        return NULL;
-}
-
-/* nfsvers is another word for vers. */
-static bool same_key(const char *a, const char *b)
-{
-        a = !strcmp(a, "nfsvers") ? "vers" : a;
-        return !strcmp(a, b);
-}
-
-static bool add(char out[MOUNTPLAN_OPTIONS_MAX], const struct option *o)
+static bool add(char out[MOUNTPLAN_OPTIONS_MAX], const struct mountopt *o)
 {
         size_t len = strlen(out);
         int n = snprintf(out + len, MOUNTPLAN_OPTIONS_MAX - len, "%s%s%s%s", len ? "," : "", o->key,
@@ -157,36 +103,25 @@ static bool add(char out[MOUNTPLAN_OPTIONS_MAX], const struct option *o)
         return n >= 0 && (size_t)n < MOUNTPLAN_OPTIONS_MAX - len;
 }
 
-/* Whether one of the given ones has the key; they have been checked. */
-static bool is_given(const char *given, const char *key)
-{
-        struct option o;
-
-        while (*given && !next_option(&given, &o, NULL))
-                if (same_key(o.key, key))
-                        return true;
-        return false;
-}
-
 int mountplan_options(const char *given, char out[MOUNTPLAN_OPTIONS_MAX], struct err *e)
 {
         char text[MOUNTPLAN_OPTIONS_MAX] = "";
         bool fits = true;
-        struct option o;
+        struct mountopt o;
 
         for (const char *p = given; *p;) {
-                int rc = next_option(&p, &o, e);
-                const char *why = rc ? NULL : unsafe(&o);
+                int rc = mountopts_next(&p, &o, e);
+                const char *why;
 
                 if (rc)
                         return rc;
-                if (why)
+                if (mountopts_judge(&o, &why) != MOUNTOPTS_FINE)
                         return err_set(e, -EINVAL, "option %s: %s", o.key, why);
         }
         for (size_t i = 0; i < countof(SAFE); i++)
-                if (!is_given(given, SAFE[i].key))
+                if (!mountopts_get(given, SAFE[i].key, &o))
                         fits = fits && add(text, &SAFE[i]);
-        for (const char *p = given; *p && !next_option(&p, &o, NULL);)
+        for (const char *p = given; *p && !mountopts_next(&p, &o, NULL);)
                 fits = fits && add(text, &o);
         if (!fits)
                 return err_set(e, -EINVAL, "more options than fit");

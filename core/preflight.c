@@ -2,6 +2,7 @@
 
 #include "core/placement.h"
 #include "core/room.h"
+#include "core/sharing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,14 +90,6 @@ static bool unhealthy(const struct host_mount *source, const struct host_mount *
 {
         return source->health != MOUNT_HEALTHY || target->health != MOUNT_HEALTHY;
 }
-static bool not_shared(const struct host_mount *source, const struct host_mount *target)
-{
-        return !*source->identity || strcmp(source->identity, target->identity) != 0;
-}
-static bool no_arbitration(const struct host_mount *source, const struct host_mount *target)
-{
-        return !source->lock_arbitration || !target->lock_arbitration;
-}
 
 static bool pool_there(struct check *c)
 {
@@ -122,12 +115,28 @@ static bool pool_healthy(struct check *c)
                       *m->reason ? m->reason : "no probe has answered yet");
 }
 
+/* Whether of any pool of the VM that is what its two hosts say of it, with the message why. */
+static bool any_pool_is(struct check *c, enum sharing what)
+{
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &c->vm->spec.disks[i];
+
+                if (d->kind != DISK_PVC &&
+                    sharing_pair(c->source->host, c->target->host, d->pool, c->message) == what)
+                        return true;
+        }
+        c->message[0] = '\0';
+        return false;
+}
+
 static bool pool_shared(struct check *c)
 {
-        const char *pool = find_pool(c, not_shared);
+        return !any_pool_is(c, SHARING_NOT_SHARED);
+}
 
-        return !pool || refuse(c, "storage pool %s is not the same directory on %s and %s", pool,
-                               c->source->name, c->target->name);
+static bool pool_proven(struct check *c)
+{
+        return !any_pool_is(c, SHARING_UNKNOWN);
 }
 
 static bool disks_in_pools(struct check *c)
@@ -178,14 +187,19 @@ static bool names(struct check *c)
 
 static bool fast_proven(struct check *c)
 {
-        const char *pool;
-
         if (c->vm->spec.migration.handover != HANDOVER_FAST)
                 return true;
-        pool = find_pool(c, no_arbitration);
-        return !pool ||
-               refuse(c, "handover Fast needs proven lock arbitration on pool %s between %s and %s",
-                      pool, c->source->name, c->target->name);
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &c->vm->spec.disks[i];
+
+                if (d->kind != DISK_PVC &&
+                    !sharing_locks(c->source->host, c->target->host, d->pool))
+                        return refuse(c,
+                                      "handover Fast needs proven lock arbitration on pool %s "
+                                      "between %s and %s",
+                                      d->pool, c->source->name, c->target->name);
+        }
+        return true;
 }
 
 /* The scheduler has seen to it, and the VM or the node may have changed since. */
@@ -228,6 +242,8 @@ static const struct {
         {PREFLIGHT_POOL_MISSING, pool_there, false},
         {PREFLIGHT_POOL_UNHEALTHY, pool_healthy, true},
         {PREFLIGHT_POOL_NOT_SHARED, pool_shared, false},
+        {PREFLIGHT_POOL_UNPROVEN, pool_proven,
+         true}, /* before Fast, which goes by the same looks */
         {PREFLIGHT_LOCAL_DISK, disks_in_pools, false},
         {PREFLIGHT_ROOM, room, false},
         {PREFLIGHT_VIRT_TYPE, virt_type, false},
@@ -239,6 +255,7 @@ static const struct {
         {PREFLIGHT_NO_PORT, port, true},
 };
 _Static_assert(PLACEMENT_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "one buffer for both");
+_Static_assert(SHARING_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for it");
 _Static_assert(CAPACITY_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for these");
 _Static_assert(countof(rules) == PREFLIGHT_RULES - 1, "a row for each rule");
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define SENTENCES_MAX 5  /* nodes named in a condition */
-#define UNFIT_MAX_S   60 /* for a target that was chosen and cannot be reached since */
+#define UNFIT_MAX_S   60 /* for a target that was chosen, and that time may mend */
 
 /* The verdicts on all nodes, before the scheduler is asked or while it finds none. */
 static void judge_candidates(struct move *mv)
@@ -121,7 +121,7 @@ static bool unfit_for_long(struct move *mv, enum preflight_rule rule)
                 mv->m->status.scheduled_us + UNFIT_MAX_S * INT64_C(1000000) - mv->p->in->now_us;
 
         if (rule != PREFLIGHT_TARGET_SILENT && rule != PREFLIGHT_TARGET_NOT_READY &&
-            rule != PREFLIGHT_NO_ADDRESS)
+            rule != PREFLIGHT_NO_ADDRESS && rule != PREFLIGHT_POOL_UNPROVEN)
                 return false;
         if (left_us > 0)
                 plan_again(mv->p, left_us / 1000 + 1);

@@ -50,19 +50,42 @@ struct uid uid_of(const char *text)
 
 /* --- hosts */
 
+/* Whoever is shared with, or not known to be, is not kept: there are many of them. */
+static bool take_apart(struct share *s, const struct host_mount *m, struct mount_facts *f)
+{
+        autofree const char **names = calloc(m->nshared_with + 1, sizeof(*names));
+        size_t n = 0;
+
+        for (size_t i = 0; names && i < m->nshared_with; i++)
+                if (m->shared_with[i].state == SHARING_NOT_SHARED)
+                        names[n++] = m->shared_with[i].node;
+        if (!names || !n)
+                return names;
+        f->names = share_get(s, &(struct strs){names, n});
+        f->apart = calloc(n, sizeof(*f->apart));
+        for (size_t i = 0; f->names && f->apart && i < n; i++)
+                f->apart[i] = (struct host_peer){.node = shared_strs(f->names)->v[i],
+                                                 .state = SHARING_NOT_SHARED,
+                                                 .reason = ""};
+        return f->names && f->apart;
+}
+
 static bool take_mounts(struct share *s, const struct host *h, struct host_facts *f)
 {
         for (; f->nmounts < h->nmounts; f->nmounts++) {
                 const struct host_mount *m = &h->mounts[f->nmounts];
-                const char *about[] = {m->pool, m->path, m->reason};
+                struct mount_facts *out = &f->mounts[f->nmounts];
+                const char *about[] = {m->pool, m->path, m->reason, m->identity};
 
-                f->mounts[f->nmounts] = (struct mount_facts){
+                *out = (struct mount_facts){
                         .about = share_get(s, &(struct strs){about, countof(about)}),
                         .free_bytes = m->free_bytes,
                         .health = m->health,
                 };
-                if (!f->mounts[f->nmounts].about)
+                if (!out->about || !take_apart(s, m, out)) {
+                        f->nmounts++; /* to be freed, as far as it is there */
                         return false;
+                }
         }
         return true;
 }
@@ -109,8 +132,11 @@ void host_facts_free(struct share *s, struct host_facts *f)
         share_put(s, f->cpu_models);
         share_put(s, f->bridges);
         share_put(s, f->ready);
-        for (size_t i = 0; i < f->nmounts; i++)
+        for (size_t i = 0; i < f->nmounts; i++) {
                 share_put(s, f->mounts[i].about);
+                share_put(s, f->mounts[i].names);
+                free(f->mounts[i].apart);
+        }
         free(f);
 }
 
@@ -131,12 +157,13 @@ static const struct mount_facts *mount_of(const struct host_facts *f, const char
         return NULL;
 }
 
-void host_facts_show(const struct host_facts *f, const struct capacity_demand *d,
+void host_facts_show(const struct host_facts *f, const char *node, const struct capacity_demand *d,
                      struct host_sight *out)
 {
         struct host *h = &out->host;
 
         memset(h, 0, sizeof(*h));
+        h->meta.name = node;
         h->capacity = f->capacity;
         h->used = f->used;
         h->inbound = f->inbound;
@@ -156,14 +183,17 @@ void host_facts_show(const struct host_facts *f, const struct capacity_demand *d
                 if (!m)
                         continue;
                 const char *const *v = shared_strs(m->about)->v;
-                out->mounts[h->nmounts++] = (struct host_mount){.pool = v[0],
-                                                                .path = v[1],
-                                                                .fstype = "",
-                                                                .source = "",
-                                                                .health = m->health,
-                                                                .reason = v[2],
-                                                                .identity = "",
-                                                                .free_bytes = m->free_bytes};
+                out->mounts[h->nmounts++] = (struct host_mount){
+                        .pool = v[0],
+                        .path = v[1],
+                        .fstype = "",
+                        .source = "",
+                        .health = m->health,
+                        .reason = v[2],
+                        .identity = v[3],
+                        .free_bytes = m->free_bytes,
+                        .shared_with = m->apart,
+                        .nshared_with = m->apart ? shared_strs(m->names)->n : 0};
         }
 }
 
@@ -173,12 +203,14 @@ bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out)
 {
         bool running = vm->status.has_running && *vm->status.owner.node;
         autoarena struct arena *a = arena_new(DEMAND_MAX);
+        const char *owner = vm->status.owner.node;
         struct capacity_demand d;
 
         if (!a || capacity_demand_of(a, vm, running, &d) < 0)
                 return false;
         struct vm_facts f = {
                 .uid = uid_of(vm->meta.uid),
+                .owner = share_get(s, &(struct strs){&owner, 1}),
                 .cores = d.cores,
                 .memory = d.memory,
                 .huge = d.huge,
@@ -186,7 +218,7 @@ bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out)
                 .pools = share_get(s, &d.pools),
                 .bridges = share_get(s, &d.bridges),
         };
-        if (f.cpu_model && f.pools && f.bridges) {
+        if (f.owner && f.cpu_model && f.pools && f.bridges) {
                 *out = f;
                 return true;
         }
@@ -196,9 +228,15 @@ bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out)
 
 void vm_facts_drop(struct share *s, struct vm_facts *f)
 {
+        share_put(s, f->owner);
         share_put(s, f->cpu_model);
         share_put(s, f->pools);
         share_put(s, f->bridges);
+}
+
+const char *vm_facts_owner(const struct vm_facts *f)
+{
+        return shared_strs(f->owner)->v[0];
 }
 
 struct capacity_demand vm_facts_demand(const struct vm_facts *f)

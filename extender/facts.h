@@ -23,7 +23,9 @@ static inline bool uid_given(struct uid u)
 }
 
 struct mount_facts {
-        struct shared_strs *about; /* pool, path, reason */
+        struct shared_strs *about; /* pool, path, reason, identity */
+        struct shared_strs *names; /* of apart; NULL: nobody */
+        struct host_peer *apart;   /* the nodes that are known not to see the same pool */
         int64_t free_bytes;
         enum mount_health health;
 };
@@ -48,12 +50,13 @@ struct host_sight {
         struct condition ready;
         struct host_mount *mounts; /* the caller's, room for as many as the demand has pools */
 };
-void host_facts_show(const struct host_facts *f, const struct capacity_demand *d,
+void host_facts_show(const struct host_facts *f, const char *node, const struct capacity_demand *d,
                      struct host_sight *out);
 
 struct vm_facts {
         struct uid uid;
-        int64_t cores, memory; /* with an owner what it runs with, else what its spec says */
+        struct shared_strs *owner; /* one string: the node where it runs, "" nowhere */
+        int64_t cores, memory;     /* with an owner what it runs with, else what its spec says */
         struct shared_strs *cpu_model; /* one string */
         struct shared_strs *pools, *bridges;
         enum capacity_huge huge;
@@ -61,6 +64,7 @@ struct vm_facts {
 /* False, and nothing to be dropped, when out of memory. */
 bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out);
 void vm_facts_drop(struct share *s, struct vm_facts *f);
+const char *vm_facts_owner(const struct vm_facts *f);
 /* Borrows from f. */
 struct capacity_demand vm_facts_demand(const struct vm_facts *f);
 

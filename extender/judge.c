@@ -43,11 +43,24 @@ struct judge {
         const struct vm_facts *vm;
         struct capacity_demand demand;
         struct host_sight sight; /* of the host at hand */
+        struct host_sight from;  /* where the guest is, when it is to be moved */
+        bool moves;
         struct capacity_view view;
         size_t nlists;
         const struct shared_strs *lists[LISTS];
         enum capacity_answer answers[LISTS];
 };
+
+/* The pod of a move: where its guest is now, as far as that is known. */
+static void look_at_source(struct judge *j, const struct pod *pod)
+{
+        const char *owner = vm_facts_owner(j->vm);
+        const struct host_entry *h = *pod->migration ? host_find(j->fleet, owner) : NULL;
+
+        j->moves = h && h->facts;
+        if (j->moves)
+                host_facts_show(h->facts, h->name, &j->demand, &j->from);
+}
 
 /* pod without a VM: vm stays NULL. */
 static int judge_begin(struct judge *j, struct fleet *f, const struct pod *pod, struct mono now,
@@ -61,7 +74,11 @@ static int judge_begin(struct judge *j, struct fleet *f, const struct pod *pod, 
         j->now = now;
         j->demand = vm_facts_demand(j->vm);
         j->sight.mounts = arena_array(a, j->demand.pools.n, sizeof(*j->sight.mounts));
-        return j->sight.mounts ? 0 : err_sys(e, -ENOMEM, "judge a host");
+        j->from.mounts = arena_array(a, j->demand.pools.n, sizeof(*j->from.mounts));
+        if (!j->sight.mounts || !j->from.mounts)
+                return err_sys(e, -ENOMEM, "judge a host");
+        look_at_source(j, pod);
+        return 0;
 }
 
 /* Many hosts share a list of a hundred models: it is searched once. */
@@ -111,8 +128,9 @@ static const struct capacity_view *look_at(struct judge *j, const char *node,
         j->view.holds = host_holds(h, j->vm->uid);
         if (!h->facts)
                 return &j->view;
-        host_facts_show(h->facts, &j->demand, &j->sight);
+        host_facts_show(h->facts, node, &j->demand, &j->sight);
         j->view.host = &j->sight.host;
+        j->view.guest_at = j->moves ? &j->from.host : NULL;
         j->view.cpu_model = has_model(j, h->facts->cpu_models);
         return &j->view;
 }

@@ -1,7 +1,9 @@
 #include "agent/locks.h"
+#include "agent/pool.h"
 #include "agent/tool.h"
 #include "tests/unit/pool_scene.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,11 +99,45 @@ static void held_by_one_only(void **state)
         end(pid);
 }
 
+/* What is mounted over the pool is not locked by the one who holds the lock below. */
+static void given_up_when_its_file_is_another(void **state)
+{
+        char path[100];
+        int status;
+
+        (void)state;
+        pid_t pid = hold();
+        snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
+/* Any number may ask at once: none is taken for the holder by another. */
+static void askers_do_not_refuse_each_other(void **state)
+{
+        struct flock shared = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+        char path[100];
+        struct err e;
+
+        (void)state;
+        end(hold());
+        snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
+        int fd = open(path, O_RDONLY);
+        assert_true(fd >= 0);
+        assert_int_equal(fcntl(fd, F_OFD_SETLK, &shared), 0); /* as one that asks just now */
+        assert_int_equal(enter_pool(pool, &e), 0);
+        assert_int_equal(lock_ask(node), LOCK_GRANTED);
+        close(fd);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(refused_while_another_holds_it),
                 cmocka_unit_test(held_by_one_only),
+                cmocka_unit_test(given_up_when_its_file_is_another),
+                cmocka_unit_test(askers_do_not_refuse_each_other),
         };
 
         if (!pools_possible())

@@ -200,10 +200,14 @@ static const struct agent_config CONFIG = {.node = "n1",
                                            .npools = 1,
                                            .peer_uri = "qemu+tls://%s/system"};
 
+static struct host_peer peer = {"n2", SHARING_SHARED, true, 7, ""};
+static struct proof_view proof = {&peer, 1, false};
+
 static struct host_sources sources(const struct mount_view *mounts)
 {
         return (struct host_sources){.config = &CONFIG,
                                      .mounts = mounts,
+                                     .proofs = &proof,
                                      .libvirt_why = "",
                                      .address = "10.0.0.1",
                                      .now_us = 5000000};
@@ -247,15 +251,22 @@ static void host_status(void **state)
         assert_true(condition_true(&h.conditions, "Ready"));
         assert_false(condition_true(&h.conditions, "StorageHealthy"));
         assert_int_equal(h.mounts[0].latency_us, 2000);
+        assert_string_equal(host_peer_of(&h.mounts[0], "n2")->node, "n2");
         assert_int_equal(h.mounts[0].free_inodes, 120000);
 
         /* the same again keeps the times, a change does not */
         struct conditions before = h.conditions;
         struct host again;
+        mount.locked = true;
         s.before = &before;
         s.now_us = 9000000;
         mount.health = MOUNT_HEALTHY;
         assert_int_equal(host_status_build(&s, a, &again), 0);
+        assert_true(again.mounts[0].lock_arbitration);
+        proof.local_locks = true; /* the lock that is held keeps nobody else out */
+        assert_int_equal(host_status_build(&s, a, &again), 0);
+        assert_false(again.mounts[0].lock_arbitration);
+        proof.local_locks = false;
         assert_int_equal(condition_get(&again.conditions, "Ready")->since_us, 5000000);
         assert_int_equal(condition_get(&again.conditions, "StorageHealthy")->since_us, 9000000);
 

@@ -718,6 +718,16 @@ static void hosts(void **state)
         assert_int_equal(h->capacity.cpu_overcommit_percent, 400);
         assert_int_equal(h->mounts[0].health, MOUNT_UNHEALTHY);
         assert_true(h->mounts[0].lock_arbitration);
+        assert_int_equal(h->mounts[0].nshared_with, 2);
+        const struct host_peer *peer = host_peer_of(&h->mounts[0], "node-1");
+        assert_int_equal(peer->state, SHARING_SHARED);
+        assert_true(peer->locks);
+        peer = host_peer_of(&h->mounts[0], "node-3");
+        assert_int_equal(peer->state, SHARING_NOT_SHARED);
+        assert_false(peer->locks);
+        assert_int_equal(peer->since_us, 1767225601000000);
+        assert_string_equal(peer->reason, "its lock is not refused here");
+        assert_null(host_peer_of(&h->mounts[0], "node-2"));
         assert_int_equal(h->domains[0].state, DOMAIN_PAUSED);
         assert_int_equal(h->domains[0].epoch, 5);
         host_free(h);

@@ -72,6 +72,51 @@ static void set_scene(struct scene *s)
         s->view = (struct capacity_view){.node = "node1", .host = &s->host, .silent_ms = 1000};
 }
 
+/* Where the guest is, whose pools are the same, as far as is known. */
+static struct other {
+        struct host host;
+        struct host_mount mounts[2];
+        struct host_peer here, there;
+} other;
+
+static void moves_from_node7(struct scene *s)
+{
+        other.mounts[0] = s->mounts[0];
+        other.mounts[1] = s->mounts[1];
+        other.host = (struct host){.meta.name = "node7", .mounts = other.mounts, .nmounts = 2};
+        other.here = (struct host_peer){.node = "node7", .state = SHARING_UNKNOWN, .reason = ""};
+        other.there = (struct host_peer){.node = "node1", .state = SHARING_UNKNOWN, .reason = ""};
+        s->mounts[0].shared_with = &other.here;
+        other.mounts[0].shared_with = &other.there;
+        s->mounts[0].nshared_with = other.mounts[0].nshared_with = 1;
+        s->view.guest_at = &other.host;
+}
+
+static void pool_of_another_identity(struct scene *s)
+{
+        moves_from_node7(s);
+        s->mounts[1].identity = "a";
+        other.mounts[1].identity = "b";
+}
+
+static void pool_refuted_here(struct scene *s)
+{
+        moves_from_node7(s);
+        other.here.state = SHARING_NOT_SHARED;
+}
+
+static void pool_refuted_there(struct scene *s)
+{
+        moves_from_node7(s);
+        other.there.state = SHARING_NOT_SHARED;
+}
+
+static void pool_unproven(struct scene *s)
+{
+        moves_from_node7(s);
+        s->mounts[1].identity = "a"; /* the other has not found its own */
+}
+
 static void nothing(struct scene *s)
 {
         (void)s;
@@ -327,6 +372,13 @@ static const struct row rows[] = {
          "node1: huge pages of the size that the VM asks for do not exist"},
         {"overhead beside huge pages", huge_still_needs_overhead, CAPACITY_MEMORY,
          "node1: 132 MiB of memory are needed (132 MiB of it for QEMU itself), 98 MiB are free"},
+        {"a pool with another identity", pool_of_another_identity, CAPACITY_POOL_APART,
+         "node1: storage pool fast is not the one of node7, where the guest is"},
+        {"a pool that it says is not the same", pool_refuted_here, CAPACITY_POOL_APART,
+         "node1: storage pool default is not the one of node7, where the guest is"},
+        {"a pool that the other says is not", pool_refuted_there, CAPACITY_POOL_APART,
+         "node1: storage pool default is not the one of node7, where the guest is"},
+        {"a pool of which not all is known", pool_unproven, CAPACITY_FITS, NULL},
         {"it is there already", holds_the_guest, CAPACITY_FITS, NULL},
         {"it was there when last heard from", holds_but_silent, CAPACITY_SILENT,
          "node1: its Drover agent has not been heard from for more than 20 s"},
@@ -347,6 +399,7 @@ static const char *const signs[CAPACITY_RULES] = {
         " [rule 9 cpus]",
         " [rule 10 memory]",
         " [rule 11 huge-pages]",
+        " [rule 12 pool-apart]",
 };
 
 static void each_rule_refuses_and_says_why(void **state)

@@ -16,6 +16,7 @@ static struct scene {
         struct vm_network network;
         struct host hosts[2];
         struct host_mount mounts[2];
+        struct host_peer peers[2];
         struct condition ready[2];
         struct node nodes[2];
         struct kv labels[2][4];
@@ -33,8 +34,12 @@ static void make(int i)
                                           .path = "/p",
                                           .reason = "",
                                           .identity = "nonce",
+                                          .source = "nas:/x",
                                           .health = MOUNT_HEALTHY,
-                                          .lock_arbitration = true};
+                                          .shared_with = &s.peers[i],
+                                          .nshared_with = 1};
+        s.peers[i] = (struct host_peer){
+                .node = NAMES[!i], .state = SHARING_SHARED, .locks = true, .reason = ""};
         *h = (struct host){.meta.name = NAMES[i]};
         h->capacity.memory = (int64_t)8 << 30;
         h->capacity.cpus = 8;
@@ -198,12 +203,32 @@ static void storage_must_be_the_same(void **state)
         s.mounts[1].identity = "another";
         refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
         s.mounts[0].identity = s.mounts[1].identity = "";
-        refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
+        refuses(PREFLIGHT_POOL_UNPROVEN, true, "has not found its identity");
         s.disk.kind = DISK_PVC;
         refuses(PREFLIGHT_LOCAL_DISK, false, "PersistentVolumeClaim");
         s.vm.spec.migration.handover = HANDOVER_FAST;
-        s.mounts[1].lock_arbitration = false;
+        s.peers[1].locks = false;
         refuses(PREFLIGHT_FAST_UNPROVEN, false, "lock arbitration");
+}
+
+/* Rule 19, and rule 9 where one of the two has refuted it: each in both directions. */
+static void sharedness_must_be_proven(void **state)
+{
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                s.peers[i].state = SHARING_UNKNOWN;
+                s.peers[i].reason = "no new word of it arrives here";
+                refuses(PREFLIGHT_POOL_UNPROVEN, true,
+                        i ? "storage pool default is not proven to be shared between there and "
+                            "here: there says of here: no new word of it arrives here"
+                          : "here says of there: no new word");
+                s.mounts[i].nshared_with = 0;
+                refuses(PREFLIGHT_POOL_UNPROVEN, true, "no word of it was ever here");
+                s.peers[i].state = SHARING_NOT_SHARED;
+                s.peers[i].reason = "a copy";
+                refuses(PREFLIGHT_POOL_NOT_SHARED, false, "a copy");
+        }
+        assert_int_equal(PREFLIGHT_POOL_UNPROVEN, 19);
 }
 
 static void the_placement_must_allow_it(void **state)
@@ -284,6 +309,7 @@ int main(void)
                 T(the_machine_type_must_be_known),
                 T(who_cannot_receive_is_no_target),
                 T(storage_must_be_the_same),
+                T(sharedness_must_be_proven),
                 T(the_placement_must_allow_it),
                 T(all_candidates),
                 T(who_fits_is_told_first),

@@ -82,9 +82,15 @@ static void a_host_is_shown_as_it_was_taken(void **state)
                                                 .identity = "x",
                                                 .free_bytes = (int64_t)i};
         }
+        struct host_peer peers[] = {{"n1", SHARING_SHARED, true, 1, ""},
+                                    {"n3", SHARING_NOT_SHARED, false, 2, "a copy"},
+                                    {"n4", SHARING_UNKNOWN, false, 3, "silent"}};
+        mounts[7].shared_with = peers;
+        mounts[7].nshared_with = 3;
         struct host_facts *f = host_facts_new(&s, &h);
+        memset(peers, 0, sizeof(peers));
         memset(mounts, 0, sizeof(mounts));
-        host_facts_show(f, &d, &sight);
+        host_facts_show(f, "n2", &d, &sight);
         assert_int_equal(sight.host.capacity.slots, 3);
         assert_int_equal(sight.host.capacity.reserved_memory, 5);
         assert_int_equal(sight.host.used.domains, 3);
@@ -95,6 +101,12 @@ static void a_host_is_shown_as_it_was_taken(void **state)
         assert_int_equal(host_mount_of(&sight.host, "p7")->free_bytes, 7);
         assert_int_equal(host_mount_of(&sight.host, "p3")->health, MOUNT_HEALTHY);
         assert_null(host_mount_of(&sight.host, "none"));
+        assert_string_equal(sight.host.meta.name, "n2");
+        assert_string_equal(host_mount_of(&sight.host, "p3")->identity, "x");
+        assert_int_equal(host_mount_of(&sight.host, "p3")->nshared_with, 0);
+        assert_int_equal(host_mount_of(&sight.host, "p7")->nshared_with, 1);
+        assert_int_equal(host_peer_of(host_mount_of(&sight.host, "p7"), "n3")->state,
+                         SHARING_NOT_SHARED);
         assert_int_equal(sight.host.conditions.n, 1);
         assert_string_equal(condition_get(&sight.host.conditions, "Ready")->message, "it is");
         assert_true(host_facts_hold(f, uid_of("u-1")) && host_facts_hold(f, uid_of("u-3")));
@@ -128,6 +140,7 @@ static void a_vm_asks_for_what_it_did(void **state)
                 assert_true(vm_facts_take(&s, &vm, &f));
                 struct capacity_demand d = vm_facts_demand(&f);
                 assert_true(uid_same(f.uid, uid_of("u-1")));
+                assert_string_equal(vm_facts_owner(&f), running ? "node1" : "");
                 assert_int_equal(d.cores, running ? 7 : 2);
                 assert_int_equal(d.memory, running ? 2 << 20 : 1 << 20);
                 assert_int_equal(d.huge, running ? HUGE_NONE : HUGE_2MI);

@@ -7,6 +7,7 @@
 
 /* What filter says of demo's pod and these nodes: "" fits, else the reason, by name. */
 static char said[8][CAPACITY_MESSAGE_MAX];
+static bool moving; /* the pod is that of a move */
 static int ask(const char *vm, const char *const *nodes, size_t n, struct err *e)
 {
         autoarena struct arena *a = arena_new(1 << 20);
@@ -15,6 +16,9 @@ static int ask(const char *vm, const char *const *nodes, size_t n, struct err *e
         struct fleet_verdict v;
         struct pod *pod = NULL;
 
+        if (moving)
+                json_set_str(json_object_at(json_object_at(j, "metadata"), "annotations"),
+                             DROVER_MIGRATION_ANNOTATION, "demo-1-1");
         assert_int_equal(pod_decode(j, &pod, e), 0);
         json_free(j);
         int rc = fleet_filter(fleet, pod, &names, now, a, &v, e);
@@ -266,6 +270,41 @@ static void the_host_that_has_the_guest_takes_its_handle(void **state)
         event(fleet_host_event, KUBE_MODIFIED,
               host_json("node1", "{\"uid\":\"u-demo\",\"state\":\"Paused\"}", "Unhealthy"));
         expect("", "node2: 20 CPUs are asked for, 8 of 8 are free [rule 9 cpus]");
+}
+
+/* A host whose pool is said not to be shared with that node. */
+static struct json *apart_json(const char *name, const char *from, const char *state)
+{
+        struct json *j = host_json(name, "", "Healthy");
+        struct json *mount =
+                (struct json *)(uintptr_t)json_first(json_get(json_get(j, "status"), "mounts"));
+        struct json *peer = json_new_object(), *peers = json_new_array();
+
+        json_set_str(peer, "node", from);
+        json_set_str(peer, "state", state);
+        assert_true(json_add(peers, peer));
+        assert_true(json_set(mount, "sharedWith", peers));
+        return j;
+}
+
+static void a_guest_moves_only_where_its_disks_are(void **state)
+{
+        (void)state;
+        event(fleet_vm_event, KUBE_MODIFIED,
+              vm_json("demo", 4, "{\"owner\":{\"node\":\"node1\",\"epoch\":1}}"));
+        event(fleet_host_event, KUBE_MODIFIED, apart_json("node2", "node1", "NotShared"));
+        expect("", ""); /* its pod is made anew: wherever it is */
+        moving = true;
+        expect("", "node2: storage pool default is not the one of node1, where the guest is [rule "
+                   "12 pool-apart]");
+        event(fleet_host_event, KUBE_MODIFIED, apart_json("node2", "node1", "Unknown"));
+        expect("", "");
+        event(fleet_host_event, KUBE_MODIFIED, apart_json("node1", "node2", "NotShared"));
+        expect("", "node2: storage pool default is not the one of node1, where the guest is [rule "
+                   "12 pool-apart]");
+        event(fleet_host_event, KUBE_DELETED, host_json("node1", "", "Healthy"));
+        expect("node1: no Drover agent has reported a hypervisor there [rule 1 no-host]", "");
+        moving = false;
 }
 
 static void what_cannot_be_decoded_changes_nothing(void **state)
@@ -619,6 +658,7 @@ int main(void)
                 scene_test(pods_may_be_seen_before_their_vm_and_after),
                 scene_test(a_running_vm_asks_for_what_it_runs_with),
                 scene_test(the_host_that_has_the_guest_takes_its_handle),
+                scene_test(a_guest_moves_only_where_its_disks_are),
                 scene_test(what_cannot_be_decoded_changes_nothing),
                 scene_test(scores_tell_hosts_apart),
                 scene_test(what_a_list_does_not_show_is_gone),

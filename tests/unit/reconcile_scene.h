@@ -34,6 +34,7 @@ static struct world {
         struct host hosts[2];
         struct host_domain domains[2];
         struct host_mount mounts[2];
+        struct host_peer peers[2];
         struct condition ready[2];
         struct rec_node rec[2];
         struct permits permits;
@@ -59,7 +60,12 @@ static inline void make_host(int i)
                                           .path = "/p",
                                           .reason = "",
                                           .identity = "same",
-                                          .health = MOUNT_HEALTHY};
+                                          .source = "nas:/x",
+                                          .health = MOUNT_HEALTHY,
+                                          .shared_with = &w.peers[i],
+                                          .nshared_with = 1};
+        w.peers[i] = (struct host_peer){
+                .node = names[!i], .state = SHARING_SHARED, .locks = true, .reason = ""};
         w.ready[i] = (struct condition){"Ready", "True", "", "", 0};
         *h = (struct host){.meta = named(names[i])};
         h->capacity.memory = (int64_t)8 << 30;

@@ -21,16 +21,15 @@
 /*
  * Sharedness is proved, not guessed from the type of a file system: the target's agent has left
  * this move's uid in the pool's directory (agent/offers.h). That the identities differ refutes it
- * at once; that they are the same proves nothing, a copy of the directory has the same.
+ * at once; that they are the same proves nothing, a copy of the directory has the same. Our own
+ * pool need not be healthy, a guest may be leaving for that: but it must be read. Where it hangs
+ * QEMU could not be stopped in the switch-over, and nothing is begun.
  */
 static int prove_shared(struct move *m, const struct host *target, const char *pool, struct err *e)
 {
         struct mount_view ours[AGENT_POOLS_MAX];
         const struct host_mount *theirs = host_mount_of(target, pool);
-        char why[320];
 
-        if (!mounts_usable(m->a->mounts, pool, why))
-                return err_set(e, -EAGAIN, "%s", why);
         if (!theirs || theirs->health != MOUNT_HEALTHY)
                 return err_set(e, -EAGAIN, "pool %s is not healthy on %s%s%s", pool,
                                m->mig->status.target, theirs ? ": " : "",

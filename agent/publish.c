@@ -39,7 +39,7 @@ struct publisher {
         struct host *before; /* sent, decoded; replaced under the lock */
 };
 
-static struct metric *guests_metric, *healthy_metric, *libvirt_metric;
+static struct metric *guests_metric, *io_error_metric, *healthy_metric, *libvirt_metric;
 
 void publish_soon(struct publisher *p)
 {
@@ -146,11 +146,15 @@ void publish_address(struct publisher *p, const char *address)
 static void count(const struct table_entry *x, size_t n, const struct mount_view *mounts,
                   size_t nmounts)
 {
-        size_t running = 0;
+        size_t running = 0, io_error = 0;
 
-        for (size_t i = 0; i < n; i++)
-                running += x[i].known && x[i].facts.ours && x[i].facts.own == OWN_RUNNING;
+        for (size_t i = 0; i < n; i++) {
+                bool ours = x[i].known && x[i].facts.ours;
+                running += ours && x[i].facts.own == OWN_RUNNING;
+                io_error += ours && x[i].facts.state == DOMAIN_IO_ERROR;
+        }
         metric_set(guests_metric, NULL, (double)running);
+        metric_set(io_error_metric, NULL, (double)io_error);
         for (size_t i = 0; i < nmounts; i++)
                 metric_set(healthy_metric, mounts[i].pool, mounts[i].health == MOUNT_HEALTHY);
 }
@@ -441,6 +445,9 @@ int publish_start(struct agent *a, struct publisher **out, struct err *e)
         pthread_mutex_init(&p->lock, NULL);
         cond_init(&p->wake);
         guests_metric = metric_gauge("drover_agent_guests", "Guests running on this node.", NULL);
+        io_error_metric =
+                metric_gauge("drover_agent_guests_io_error",
+                             "Guests of this node that stand still after an I/O error.", NULL);
         healthy_metric =
                 metric_gauge("drover_agent_pool_healthy", "1 when the pool answers.", "pool");
         libvirt_metric = metric_gauge("drover_agent_libvirt_up", "1 when libvirtd answers.", NULL);

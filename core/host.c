@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const HEALTH[] = {"Unknown", "Healthy", "Unhealthy"};
-static const char *const DOMAINS[] = {"Absent",  "Running", "Paused", "Incoming", "Received",
-                                      "Shutoff", "Crashed", "Erased", "Unknown"};
+static const char *const DOMAINS[] = {"Absent",   "Running", "Paused",  "IOError", "Incoming",
+                                      "Received", "Shutoff", "Crashed", "Erased",  "Unknown"};
 
 _Static_assert(countof(HEALTH) == MOUNT_UNHEALTHY + 1, "a name each");
 _Static_assert(countof(DOMAINS) == DOMAIN_UNKNOWN + 1, "a name each");
@@ -38,6 +38,7 @@ bool domain_takes_room(enum domain_state s)
         switch (s) {
         case DOMAIN_RUNNING:
         case DOMAIN_PAUSED:
+        case DOMAIN_IO_ERROR:
         case DOMAIN_INCOMING:
         case DOMAIN_RECEIVED:
         case DOMAIN_UNKNOWN:

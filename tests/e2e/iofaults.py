@@ -96,6 +96,7 @@ class IoFaults:
             ("no record is lost", self.end)]]
 
     def make(self):
+        lab.guest_image()
         self.nodes = guest.nodes()
         self.g = Guest("storage", self.nodes[0])
         for _ in range(3):

@@ -18,6 +18,13 @@
 #define OPEN_MS  10000
 #define OFFER_MS 5000 /* for the target's agent to hear of the move */
 
+static int read_offer(struct move *m, const struct mount_view *pool, struct err *e)
+{
+        int rc = offer_seen(pool->path, m->mig->status.target, m->mig->meta.uid, OFFER_MS, e);
+
+        return rc ? err_wrap(e, "pool %s at %s here", pool->pool, pool->path) : 0;
+}
+
 /*
  * Sharedness is proved, not guessed from the type of a file system: the target's agent has left
  * this move's uid in the pool's directory (agent/offers.h). That the identities differ refutes it
@@ -38,8 +45,7 @@ static int prove_shared(struct move *m, const struct host *target, const char *p
         for (size_t i = 0; i < m->a->config.npools; i++)
                 if (!strcmp(ours[i].pool, pool) && *ours[i].identity &&
                     !strcmp(ours[i].identity, theirs->identity))
-                        return offer_seen(ours[i].path, m->mig->status.target, m->mig->meta.uid,
-                                          OFFER_MS, e);
+                        return read_offer(m, &ours[i], e);
         return err_set(
                 e, -EINVAL,
                 "pool %s on %s is not the one on this node: no proof that both see the same disks",

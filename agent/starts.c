@@ -9,12 +9,14 @@
 #define PACE_MIN_MS  2000  /* doubled for each quick restart */
 #define PACE_MAX_MS  300000
 #define RETRY_MAX_MS 30000 /* a retry costs nothing, and somebody waits for it */
+#define RETRY_FIRST  2     /* step of the pace: 4 s */
 
 struct start {
         struct start *next;
         char uuid[40];
-        int64_t started_ms, stop_ms, retried_ms; /* -1: never */
-        unsigned quick, retries;                 /* in quick succession */
+        int64_t started_ms, stop_ms, stood_ms; /* -1: never; last seen to stand still */
+        int64_t retried_ms;                    /* or since when it stands still */
+        unsigned quick, retries;               /* in quick succession */
 };
 
 struct starts {
@@ -52,7 +54,7 @@ static struct start *find(struct starts *s, const char *uuid, bool add)
         struct start *x = add ? calloc(1, sizeof(*x)) : NULL;
         if (x) {
                 snprintf(x->uuid, sizeof(x->uuid), "%s", uuid);
-                x->started_ms = x->stop_ms = x->retried_ms = -1;
+                x->started_ms = x->stop_ms = x->stood_ms = -1;
                 x->next = s->first;
                 s->first = x;
         }
@@ -98,10 +100,16 @@ void starts_started(struct starts *s, const char *uuid, int64_t now_ms)
 int64_t starts_retry_wait_ms(struct starts *s, const char *uuid, int64_t now_ms)
 {
         pthread_mutex_lock(&s->lock);
-        struct start *x = find(s, uuid, false);
+        struct start *x = find(s, uuid, true);
         int64_t wait = 0;
-        if (x && x->retried_ms >= 0 && now_ms - x->retried_ms < STEADY_MS)
+        if (x && (x->stood_ms < 0 || now_ms - x->stood_ms >= STEADY_MS)) {
+                x->retried_ms = now_ms;
+                x->retries = RETRY_FIRST;
+        }
+        if (x) {
+                x->stood_ms = now_ms;
                 wait = x->retried_ms + pace(x->retries, RETRY_MAX_MS) - now_ms;
+        }
         pthread_mutex_unlock(&s->lock);
         return wait > 0 ? wait : 0;
 }
@@ -111,9 +119,8 @@ void starts_retried(struct starts *s, const char *uuid, int64_t now_ms)
         pthread_mutex_lock(&s->lock);
         struct start *x = find(s, uuid, true);
         if (x) {
-                bool steady = x->retried_ms < 0 || now_ms - x->retried_ms >= STEADY_MS;
-                x->retries = steady ? 1 : x->retries + 1;
-                x->retried_ms = now_ms;
+                x->retries++;
+                x->retried_ms = x->stood_ms = now_ms;
         }
         pthread_mutex_unlock(&s->lock);
 }

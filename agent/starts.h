@@ -14,8 +14,9 @@ void starts_free(struct starts *s);
 int64_t starts_wait_ms(struct starts *s, const char *uuid, int64_t now_ms);
 void starts_started(struct starts *s, const char *uuid, int64_t now_ms);
 /*
- * The same of a guest that an I/O error has stopped: at once the first time, then at a growing pace
- * for as long as it stops again soon.
+ * The same of a guest that an I/O error has stopped, to be asked for as long as it stands still: a
+ * few seconds from the first time, in which its pool may turn out to be unhealthy, then at a
+ * growing pace for as long as it stops again soon.
  */
 int64_t starts_retry_wait_ms(struct starts *s, const char *uuid, int64_t now_ms);
 void starts_retried(struct starts *s, const char *uuid, int64_t now_ms);

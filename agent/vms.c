@@ -203,18 +203,21 @@ static int64_t do_destroy(const struct job *j)
         return do_remove(j, "removing stale domain");
 }
 
-/* Until a guest that an I/O error has stopped may be tried again: its pools are well, and it has
- * not just been tried. A pool may answer a probe and have no room for a guest. 0: now. */
+/*
+ * Until a guest that an I/O error has stopped may be tried again: its pools are well, and it has
+ * not just been tried. A pool may answer a probe and have no room for a guest. 0: now.
+ */
 static int64_t retry_wait_ms(const struct job *j)
 {
         const char *pools[AGENT_POOLS_MAX];
         char why[320];
         size_t n = disks_pools(j->vm, pools);
+        int64_t wait = starts_retry_wait_ms(j->a->starts, j->uuid, now_ms());
 
         for (size_t i = 0; i < n; i++)
                 if (!mounts_usable(j->a->mounts, pools[i], why))
                         return LOOK_AGAIN_MS; /* or as soon as it is */
-        return starts_retry_wait_ms(j->a->starts, j->uuid, now_ms());
+        return wait;
 }
 
 /* What it had asked of its disks is asked again; if that fails once more it stops once more. */

@@ -36,17 +36,20 @@ static int read_meta(virDomainPtr dom, bool active, struct domain_facts *f, stru
 static void judge_paused(struct domain_facts *f)
 {
         bool incoming = f->ours && f->meta.incoming;
+        bool io_error = f->vir_reason == VIR_DOMAIN_PAUSED_IOERROR;
 
         f->own = OWN_PAUSED;
-        f->state = DOMAIN_PAUSED;
-        if (!incoming || f->vir_reason == VIR_DOMAIN_PAUSED_IOERROR)
-                return; /* who reads and writes has been resumed, though the mark is still there */
+        f->state = io_error ? DOMAIN_IO_ERROR : DOMAIN_PAUSED;
+        if (!incoming || (io_error && f->meta.fast))
+                return; /* libvirt has resumed who reads and writes, though the mark is there */
         /*
          * While a guest is being received its state says "paused for migration"; libvirt changes
          * that to "paused by user" when the whole of it has arrived and the source asked for
-         * VIR_MIGRATE_PAUSED.
+         * VIR_MIGRATE_PAUSED. A libvirtd that is started anew says of one that an I/O error had
+         * stopped on the source what QEMU says, "paused by an I/O error": that it has run here
+         * does not follow.
          */
-        bool whole = f->vir_reason == VIR_DOMAIN_PAUSED_USER;
+        bool whole = f->vir_reason == VIR_DOMAIN_PAUSED_USER || io_error;
         f->state = whole ? DOMAIN_RECEIVED : DOMAIN_INCOMING;
         f->own = whole ? OWN_RECEIVED : OWN_RECEIVING;
 }
@@ -105,6 +108,11 @@ static const char *paused_reason(const struct domain_facts *f)
         default:
                 return "paused by libvirt";
         }
+}
+
+bool domain_io_error(const struct domain_facts *f)
+{
+        return f->vir_state == VIR_DOMAIN_PAUSED && f->vir_reason == VIR_DOMAIN_PAUSED_IOERROR;
 }
 
 const char *domain_reason(const struct domain_facts *f)

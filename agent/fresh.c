@@ -18,14 +18,14 @@ static int read_vm(struct kube_client *kube, const char *ns, const char *name, s
 }
 
 /* One that cannot be decoded counts: in doubt, hands off. */
-static bool moves(const struct json *j, const char *vm_uid)
+static bool moves(const struct json *j, const char *vm_uid, bool copies)
 {
         struct migration *m;
         struct err e;
 
         if (migration_decode(j, &m, &e))
                 return true;
-        bool yes = !mig_finished(m->status.phase) &&
+        bool yes = !mig_finished(m->status.phase) && (!copies || m->status.phase >= MIG_COPYING) &&
                    (!*m->status.vm_uid || !strcmp(m->status.vm_uid, vm_uid));
         migration_free(m);
         return yes;
@@ -40,12 +40,22 @@ static int read_migrations(struct kube_client *kube, const char *ns, const char 
         return kube_list(kube, &KUBE_MIGRATIONS, ns, NULL, selector, &out->migrations, e);
 }
 
-bool fresh_migrating(const struct fresh *f, const char *vm_uid)
+static bool any_moves(const struct fresh *f, const char *vm_uid, bool copies)
 {
         for (const struct json *j = json_first(f->migrations); j; j = json_next(j))
-                if (moves(j, vm_uid))
+                if (moves(j, vm_uid, copies))
                         return true;
         return false;
+}
+
+bool fresh_migrating(const struct fresh *f, const char *vm_uid)
+{
+        return any_moves(f, vm_uid, false);
+}
+
+bool fresh_copying(const struct fresh *f, const char *vm_uid)
+{
+        return any_moves(f, vm_uid, true);
 }
 
 static bool sent(const struct migration *m, const char *uid, const char *node, int64_t epoch)

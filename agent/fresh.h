@@ -27,6 +27,9 @@ static inline void fresh_free(struct fresh *f)
  */
 bool fresh_migrating(const struct fresh *f, const char *vm_uid);
 
+/* Likewise, one that copies, or may: not one that is still looking for its target. */
+bool fresh_copying(const struct fresh *f, const char *vm_uid);
+
 /*
  * The migration with that uid sent the guest to node for that epoch and has not ended otherwise:
  * what it left there is the guest as it was when its source ended. False when there is no such

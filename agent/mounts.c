@@ -259,6 +259,7 @@ static void take_in(struct mounts *m, struct watch *w, struct probe_report *r)
         }
         v->health = w->health.state;
         v->stuck = w->prober.stuck;
+        v->reads = probe_result_reads(r->verdict);
         v->locked = r->verdict == PROBE_OK && lock_hold(&w->holder, w->pool->path, m->config->node);
         explain(w, r);
         measure(w, r);

@@ -23,6 +23,7 @@ struct mount_view {
         int64_t latency_us, free_bytes, free_inodes; /* by the last probe that went well */
         bool locked; /* this node holds its lock here: see locks.h */
         bool stuck;  /* a killed probe of it does not end */
+        bool reads;  /* healthy, or what ails it is no reason against reading */
 };
 
 struct mounts;

@@ -131,6 +131,7 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
         meta.migration[0] = '\0';
         int rc = target_xml(dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
         meta.incoming = true;
+        meta.fast = !m->proven;
         snprintf(meta.migration, sizeof(meta.migration), "%s", m->mig->meta.uid);
         if (!rc)
                 rc = target_xml(dom, 0, &meta, &live, e);
@@ -239,13 +240,19 @@ bool move_left(const struct move *m)
                stoplog_migrated(&m->stoplog);
 }
 
+/* It runs, or stands still after an I/O error: what it had asked of its disks goes along. */
+static bool can_leave(const struct domain_facts *f)
+{
+        return f->own == OWN_RUNNING || (f->own == OWN_PAUSED && domain_io_error(f));
+}
+
 static int prepare_source(struct move *m, virConnectPtr c, struct domain_facts *f, struct err *e)
 {
         int rc = domain_read(c, m->uuid, f, e);
 
         if (rc)
                 return rc;
-        if (!f->ours || f->own != OWN_RUNNING || f->meta.epoch != m->mig->status.epoch)
+        if (!f->ours || !can_leave(f) || f->meta.epoch != m->mig->status.epoch)
                 return err_set(e, -EINVAL, "the guest does not run here at epoch %lld%s%s",
                                (long long)m->mig->status.epoch, *domain_reason(f) ? ": " : "",
                                domain_reason(f));

@@ -18,11 +18,20 @@
 #define OPEN_MS  10000
 #define OFFER_MS 5000 /* for the target's agent to hear of the move */
 
+static int read_offer(struct move *m, const struct mount_view *pool, struct err *e)
+{
+        int rc = offer_seen(pool->path, m->mig->status.target, m->mig->meta.uid, OFFER_MS, e);
+
+        return rc ? err_wrap(e, "pool %s at %s here", pool->pool, pool->path) : 0;
+}
+
 /*
  * Sharedness is proved, not guessed from the type of a file system: lately words of the target have
  * come and its lock was refused here (agent/proofs.h), and, as the last word, the target's agent
  * has left this move's uid in the pool's directory (agent/offers.h). That the identities differ
  * refutes it at once; that they are the same proves nothing, a copy of the directory has the same.
+ * Our own pool need not be healthy, a guest may be leaving for that: but it must be read. Where it
+ * hangs QEMU could not be stopped in the switch-over, and nothing is begun.
  */
 static int prove_shared(struct move *m, const struct host *target, const char *pool, struct err *e)
 {
@@ -31,8 +40,7 @@ static int prove_shared(struct move *m, const struct host *target, const char *p
         char why[320];
         bool locks;
 
-        if (!mounts_usable(m->a->mounts, pool, why) ||
-            !proofs_shared(m->a->proofs, pool, m->mig->status.target, &locks, why))
+        if (!proofs_shared(m->a->proofs, pool, m->mig->status.target, &locks, why))
                 return err_set(e, -EAGAIN, "%s", why);
         if (!theirs || theirs->health != MOUNT_HEALTHY)
                 return err_set(e, -EAGAIN, "pool %s is not healthy on %s%s%s", pool,
@@ -42,8 +50,7 @@ static int prove_shared(struct move *m, const struct host *target, const char *p
         for (size_t i = 0; i < m->a->config.npools; i++)
                 if (!strcmp(ours[i].pool, pool) && *ours[i].identity &&
                     !strcmp(ours[i].identity, theirs->identity))
-                        return offer_seen(ours[i].path, m->mig->status.target, m->mig->meta.uid,
-                                          OFFER_MS, e);
+                        return read_offer(m, &ours[i], e);
         return err_set(
                 e, -EINVAL,
                 "pool %s on %s is not the one on this node: no proof that both see the same disks",

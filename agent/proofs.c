@@ -60,15 +60,6 @@ static int64_t now_ms(void)
 
 /* --- a look begins */
 
-/* This node says that it holds its lock only where others could be refused it. */
-static bool holds(struct proofs *p, const struct pool_proof *x)
-{
-        struct mount_view views[AGENT_POOLS_MAX];
-
-        mounts_view(p->mounts, views);
-        return views[x - p->pools].locked && !x->local_locks;
-}
-
 static void read_options(struct proofs *p, struct pool_proof *x)
 {
         struct mount_entry m;
@@ -82,16 +73,25 @@ static void read_options(struct proofs *p, struct pool_proof *x)
         pthread_mutex_unlock(&p->lock);
 }
 
+/*
+ * An unhealthy pool is not written to, but looked at where that may do: a guest that leaves it wants
+ * the proof of where it goes. This node says that it holds its lock only where others could be
+ * refused it.
+ */
 static void begin(struct proofs *p, struct pool_proof *x)
 {
-        char number[24], why[320];
+        struct mount_view views[AGENT_POOLS_MAX];
+        const struct mount_view *v = &views[x - p->pools];
+        char number[24];
         struct err e;
 
         x->due = mono_add_ms(mono_now(), sharing_period_ms(x->n));
-        if (!mounts_usable(p->mounts, x->pool->name, why))
+        mounts_view(p->mounts, views);
+        if (!v->reads)
                 return;
         read_options(p, x);
-        snprintf(number, sizeof(number), "%" PRId64, ++x->number);
+        snprintf(number, sizeof(number), "%" PRId64,
+                 v->health == MOUNT_HEALTHY ? ++x->number : WORDS_NONE);
         const char *const argv[] = {AGENT_SELF,
                                     "tool",
                                     "words",
@@ -99,7 +99,7 @@ static void begin(struct proofs *p, struct pool_proof *x)
                                     p->config->node,
                                     p->instance,
                                     number,
-                                    holds(p, x) ? "1" : "0",
+                                    v->locked && !x->local_locks ? "1" : "0",
                                     NULL};
         x->killed = false;
         x->deadline =

@@ -39,7 +39,7 @@ struct publisher {
         struct host *before; /* sent, decoded; replaced under the lock */
 };
 
-static struct metric *guests_metric, *libvirt_metric;
+static struct metric *guests_metric, *io_error_metric, *libvirt_metric;
 
 void publish_soon(struct publisher *p)
 {
@@ -145,11 +145,15 @@ void publish_address(struct publisher *p, const char *address)
 
 static void count(const struct table_entry *x, size_t n)
 {
-        size_t running = 0;
+        size_t running = 0, io_error = 0;
 
-        for (size_t i = 0; i < n; i++)
-                running += x[i].known && x[i].facts.ours && x[i].facts.own == OWN_RUNNING;
+        for (size_t i = 0; i < n; i++) {
+                bool ours = x[i].known && x[i].facts.ours;
+                running += ours && x[i].facts.own == OWN_RUNNING;
+                io_error += ours && x[i].facts.state == DOMAIN_IO_ERROR;
+        }
         metric_set(guests_metric, NULL, (double)running);
+        metric_set(io_error_metric, NULL, (double)io_error);
 }
 
 /* The status as it should be now; NULL when out of memory. */
@@ -444,6 +448,9 @@ int publish_start(struct agent *a, struct publisher **out, struct err *e)
         pthread_mutex_init(&p->lock, NULL);
         cond_init(&p->wake);
         guests_metric = metric_gauge("drover_agent_guests", "Guests running on this node.", NULL);
+        io_error_metric =
+                metric_gauge("drover_agent_guests_io_error",
+                             "Guests of this node that stand still after an I/O error.", NULL);
         libvirt_metric = metric_gauge("drover_agent_libvirt_up", "1 when libvirtd answers.", NULL);
         int rc = -pthread_create(&p->writer, NULL, write_loop, p);
         if (rc) {

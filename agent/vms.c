@@ -7,6 +7,7 @@
 #include "agent/publish.h"
 #include "agent/starts.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/mono.h"
 
 #include <errno.h>
@@ -19,6 +20,8 @@
 #define STOP_STEP_MS  1000
 #define KILL_MS       5000
 #define NOT_YET_MS    500
+
+static struct metric *retries_metric;
 
 static int64_t now_ms(void)
 {
@@ -200,11 +203,42 @@ static int64_t do_destroy(const struct job *j)
         return do_remove(j, "removing stale domain");
 }
 
-/* Kept, but a guest that an I/O error had stopped goes on when its storage is well again. */
-static int64_t do_keep(const struct job *j)
+/*
+ * Until a guest that an I/O error has stopped may be tried again: its pools are well, and it has
+ * not just been tried. A pool may answer a probe and have no room for a guest. 0: now.
+ */
+static int64_t retry_wait_ms(const struct job *j)
 {
         const char *pools[AGENT_POOLS_MAX];
         char why[320];
+        size_t n = disks_pools(j->vm, pools);
+        int64_t wait = starts_retry_wait_ms(j->a->starts, j->uuid, now_ms());
+
+        for (size_t i = 0; i < n; i++)
+                if (!mounts_usable(j->a->mounts, pools[i], why))
+                        return LOOK_AGAIN_MS; /* or as soon as it is */
+        return wait;
+}
+
+/* What it had asked of its disks is asked again; if that fails once more it stops once more. */
+static int64_t do_retry(const struct job *j)
+{
+        int64_t wait = retry_wait_ms(j);
+        struct err e = {0};
+
+        if (wait)
+                return wait;
+        starts_retried(j->a->starts, j->uuid, now_ms());
+        metric_add(retries_metric, NULL, 1);
+        log_msg(LOG_INFO, "resuming guest after a storage error", "namespace", j->ns, "vm", j->name,
+                NULL);
+        if (domain_resume(j->conn, j->uuid, &e))
+                return failed(j, &e, "cannot resume guest");
+        return LOOK_AGAIN_MS;
+}
+
+static int64_t do_keep(const struct job *j)
+{
         struct err e = {0};
 
         if (j->absent) {
@@ -223,23 +257,18 @@ static int64_t do_keep(const struct job *j)
         }
         note(j, "");
         starts_unstop(j->a->starts, j->uuid);
-        if (j->facts.own != OWN_PAUSED || j->facts.vir_reason != VIR_DOMAIN_PAUSED_IOERROR)
-                return WORK_DONE;
-        size_t n = disks_pools(j->vm, pools);
-        for (size_t i = 0; i < n; i++)
-                if (!mounts_usable(j->a->mounts, pools[i], why))
-                        return LOOK_AGAIN_MS;
-        log_msg(LOG_INFO, "resuming guest after a storage error", "namespace", j->ns, "vm", j->name,
-                NULL);
-        if (domain_resume(j->conn, j->uuid, &e))
-                return failed(j, &e, "cannot resume guest");
-        return LOOK_AGAIN_MS;
+        return domain_io_error(&j->facts) ? do_retry(j) : WORK_DONE;
 }
 
 static int64_t do_resume(const struct job *j)
 {
+        int64_t wait = domain_io_error(&j->facts) ? retry_wait_ms(j) : 0;
         struct err e = {0};
 
+        if (wait)
+                return wait;
+        if (domain_io_error(&j->facts))
+                starts_retried(j->a->starts, j->uuid, now_ms());
         if (fresh_still_sent(j->a->kube, j->fresh, j->facts.meta.migration, j->a->config.node,
                              j->facts.meta.epoch, &e))
                 return failed(j, &e, "cannot resume received guest");
@@ -249,6 +278,20 @@ static int64_t do_resume(const struct job *j)
                 return failed(j, &e, "cannot resume received guest");
         reread(j);
         return WORK_DONE;
+}
+
+/*
+ * A move that is still looking for its target keeps no guest standing: it may look for long. From
+ * the copy on the guest is the move's. A copy begins in this process alone, and one that begins
+ * just now keeps libvirt from resuming its source.
+ */
+static bool retried_meanwhile(const struct job *j, const struct ownership *o)
+{
+        struct ownership calm = *o;
+
+        calm.migrating = false;
+        return !j->absent && domain_io_error(&j->facts) && !fresh_copying(j->fresh, j->uuid) &&
+               !moves_has(j->a->moves, j->uuid) && ownership_decide(&calm, NULL) == OWN_KEEP;
 }
 
 static int64_t act(const struct job *j, enum own_action action)
@@ -291,6 +334,8 @@ static int64_t judge(struct job *j)
         }
         ownership_gather(j->a, j->fresh, j->uuid, j->absent ? NULL : &j->facts, &o);
         enum own_action action = ownership_decide(&o, NULL);
+        if (action == OWN_LEAVE && retried_meanwhile(j, &o))
+                return do_retry(j);
         if (action != OWN_KEEP && action != OWN_LEAVE)
                 log_msg(LOG_DEBUG, "decided", "vm", j->name, "action", own_action_name(action),
                         NULL);
@@ -439,6 +484,9 @@ int vms_start(struct agent *a, struct kube_watch **out, struct err *e)
         const struct kube_store_hooks hooks = {changed, undecodable, a};
         char selector[300];
 
+        retries_metric = metric_counter("drover_agent_guest_retries",
+                                        "Guests let run on after an I/O error.", NULL);
+        metric_add(retries_metric, NULL, 0);
         a->vms = kube_store_new(&TYPE, &hooks);
         if (!a->vms)
                 return err_set(e, -ENOMEM, "out of memory");

@@ -63,8 +63,7 @@ static int open_words(void)
         autoclose int drover = open(".drover", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (drover < 0)
                 return -1;
-        if (mkdirat(drover, "words", 0755) && errno != EEXIST)
-                return -1;
+        (void)mkdirat(drover, "words", 0755); /* where it is missing, opening it says so */
         return openat(drover, "words", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
@@ -144,12 +143,13 @@ static int tell_others(const char *pool, int words, const char *self, time_t now
 int words_tool(char **argv)
 {
         const char *pool = argv[0], *node = argv[1];
-        time_t now;
+        bool only_look = strtoll(argv[3], NULL, 10) == WORDS_NONE;
+        time_t now = time(NULL);
         int words = open_words();
 
         if (words < 0)
                 return complain("cannot open the words in", pool);
-        if (!write_word(words, node, argv + 2, &now)) {
+        if (!only_look && !write_word(words, node, argv + 2, &now)) {
                 complain("cannot leave this node's word in", pool);
                 close(words);
                 return 1;

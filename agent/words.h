@@ -14,8 +14,9 @@ bool words_line(const char *line, size_t len, char node[254], struct sharing_loo
 
 /*
  * The verb of `drover-agent tool`: words POOL NODE INSTANCE NUMBER HOLDS(0|1). Writes the word,
- * then prints a line for every other node that has written lately.
+ * unless its number is WORDS_NONE, then prints a line for every other node that has written lately.
  */
+#define WORDS_NONE INT64_C(0)
 int words_tool(char **argv);
 
 #endif

@@ -8,37 +8,38 @@
 static const struct {
         const char *name;
         bool certain; /* a single one leaves no doubt */
+        bool reads;
         const char *mend;
 } RESULTS[PROBE_RESULTS] = {
-        [PROBE_OK] = {"Healthy", false, ""},
-        [PROBE_NOT_MOUNTED] = {"NotMounted", true,
+        [PROBE_OK] = {"Healthy", false, true, ""},
+        [PROBE_NOT_MOUNTED] = {"NotMounted", true, false,
                                "Mount the pool on the node; nothing is written to the bare "
                                "directory meanwhile."},
-        [PROBE_WRONG_EXPORT] = {"WrongExport", true,
+        [PROBE_WRONG_EXPORT] = {"WrongExport", true, false,
                                 "Unmount it once no guest uses it, and mount the right export."},
-        [PROBE_READ_ONLY] = {"ReadOnly", true,
+        [PROBE_READ_ONLY] = {"ReadOnly", true, true,
                              "Mount it rw, and look whether the server exports it rw and its own "
                              "disk is writable."},
-        [PROBE_STALE] = {"Stale", true,
+        [PROBE_STALE] = {"Stale", true, false,
                          "The server has exported it anew: mount it again once no guest uses it."},
-        [PROBE_FULL] = {"Full", false,
+        [PROBE_FULL] = {"Full", false, true,
                         "Make room in the pool, or enlarge it or its quota on the server."},
-        [PROBE_HUNG] = {"Hung", false,
+        [PROBE_HUNG] = {"Hung", false, false,
                         "Look at the server and the network between; the mount answers by itself "
                         "when they do."},
-        [PROBE_STUCK] = {"Stuck", true,
+        [PROBE_STUCK] = {"Stuck", true, false,
                          "Look at the server and the network between; the kernel lets go when "
                          "they are back."},
-        [PROBE_SLOW] = {"Slow", false,
+        [PROBE_SLOW] = {"Slow", false, true,
                         "Look at the load of the server and of the network, or raise MOUNT_SLOW_MS "
                         "of the agent."},
-        [PROBE_SERVER_SILENT] = {"ServerSilent", false,
+        [PROBE_SERVER_SILENT] = {"ServerSilent", false, false,
                                  "Start the server, or open the way to its port; guests go on by "
                                  "themselves when it is back."},
-        [PROBE_IO_ERROR] = {"IOError", false, "Look at the disks and the log of the server."},
-        [PROBE_FORBIDDEN] = {"Forbidden", false,
+        [PROBE_IO_ERROR] = {"IOError", false, true, "Look at the disks and the log of the server."},
+        [PROBE_FORBIDDEN] = {"Forbidden", false, true,
                              "Export it to this node with rw and no_root_squash."},
-        [PROBE_FAILED] = {"ProbeFailed", false,
+        [PROBE_FAILED] = {"ProbeFailed", false, false,
                           "The agent could not look: its log and the memory of the node say why."},
 };
 
@@ -59,6 +60,11 @@ enum probe_result probe_result_parse(const char *name)
 const char *probe_result_mend(enum probe_result r)
 {
         return (unsigned)r < PROBE_RESULTS ? RESULTS[r].mend : "";
+}
+
+bool probe_result_reads(enum probe_result r)
+{
+        return (unsigned)r < PROBE_RESULTS && RESULTS[r].reads;
 }
 
 enum probe_result probe_result_of(int error)

@@ -31,6 +31,8 @@ const char *probe_result_name(enum probe_result r);
 enum probe_result probe_result_parse(const char *name);
 /* How to mend it, a sentence; "" for PROBE_OK. */
 const char *probe_result_mend(enum probe_result r);
+/* Reading may do when the probe had this result. */
+bool probe_result_reads(enum probe_result r);
 /* What a system call's error (positive) on the mount tells. */
 enum probe_result probe_result_of(int error);
 

@@ -8,8 +8,8 @@
 
 static const char *const HEALTH[] = {"Unknown", "Healthy", "Unhealthy"};
 static const char *const SHARINGS[] = {"Unknown", "Shared", "NotShared"};
-static const char *const DOMAINS[] = {"Absent",  "Running", "Paused", "Incoming", "Received",
-                                      "Shutoff", "Crashed", "Erased", "Unknown"};
+static const char *const DOMAINS[] = {"Absent",   "Running", "Paused",  "IOError", "Incoming",
+                                      "Received", "Shutoff", "Crashed", "Erased",  "Unknown"};
 
 _Static_assert(countof(HEALTH) == MOUNT_UNHEALTHY + 1, "a name each");
 _Static_assert(countof(SHARINGS) == SHARING_NOT_SHARED + 1, "a name each");
@@ -50,6 +50,7 @@ bool domain_takes_room(enum domain_state s)
         switch (s) {
         case DOMAIN_RUNNING:
         case DOMAIN_PAUSED:
+        case DOMAIN_IO_ERROR:
         case DOMAIN_INCOMING:
         case DOMAIN_RECEIVED:
         case DOMAIN_UNKNOWN:

@@ -39,7 +39,8 @@ struct host_mount {
 enum domain_state {
         DOMAIN_ABSENT,
         DOMAIN_RUNNING,
-        DOMAIN_PAUSED,   /* by a user or by an I/O error: reason says */
+        DOMAIN_PAUSED,   /* by a person or by libvirt: reason says */
+        DOMAIN_IO_ERROR, /* paused by QEMU after an I/O error of a disk: goes on when told to */
         DOMAIN_INCOMING, /* being received */
         DOMAIN_RECEIVED, /* received whole, paused before its first resume */
         DOMAIN_SHUTOFF,

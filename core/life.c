@@ -65,7 +65,8 @@ static void observe(struct plan *p, const struct host_domain *d, const struct mi
                 return;
         }
         if (!d || d->epoch != p->vm->status.owner.epoch) {
-                if (p->vm->status.phase != VM_RUNNING && p->vm->status.phase != VM_MIGRATING)
+                if (p->vm->status.phase != VM_RUNNING && p->vm->status.phase != VM_PAUSED &&
+                    p->vm->status.phase != VM_MIGRATING)
                         plan_phase(p, VM_STARTING, "");
                 return;
         }
@@ -75,6 +76,9 @@ static void observe(struct plan *p, const struct host_domain *d, const struct mi
                 if (d->addresses.n)
                         p->next->status.addresses = d->addresses;
                 plan_restarted(p, d);
+                break;
+        case DOMAIN_IO_ERROR:
+                plan_phase(p, VM_PAUSED, d->reason);
                 break;
         case DOMAIN_PAUSED:
         case DOMAIN_INCOMING:
@@ -107,11 +111,29 @@ static bool fenced(struct plan *p, const struct rec_node *owner, const struct mi
         return true;
 }
 
+/* Its agent has a guest of this very epoch that can be copied: one that an I/O error stopped, too.
+ */
+static bool movable(const struct plan *p, const struct rec_node *owner, const struct host_domain *d)
+{
+        return owner && owner->alive && d && d->epoch == p->vm->status.owner.epoch &&
+               (d->state == DOMAIN_RUNNING || d->state == DOMAIN_IO_ERROR) && plan_wants_run(p->vm);
+}
+
+/* The placement first: where it leads, the storage is healthy as well. */
+static void begin_due_move(struct plan *p)
+{
+        const char *why = plan_misplaced(p);
+
+        if (why && !plan_stays(p, NULL))
+                plan_begin_move(p, REASON_PLACEMENT, why);
+        else if ((why = plan_flees(p)))
+                plan_begin_move(p, REASON_STORAGE, why);
+}
+
 static void owned_life(struct plan *p, const struct migration *m)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
         const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
-        const char *why;
 
         if (fenced(p, owner, m))
                 return;
@@ -132,10 +154,8 @@ static void owned_life(struct plan *p, const struct migration *m)
         if (!owner || !owner->alive)
                 plan_phase(p, VM_UNKNOWN, "the agent of its node is silent");
         plan_conditions(p, owner, d);
-        why = plan_misplaced(p);
-        if (why && !plan_stays(p, NULL) && !m && d && d->state == DOMAIN_RUNNING && owner &&
-            owner->alive && d->epoch == p->vm->status.owner.epoch && plan_wants_run(p->vm))
-                plan_begin_move(p, why);
+        if (!m && movable(p, owner, d))
+                begin_due_move(p);
 }
 
 void plan_life(struct plan *p, const struct migration *m)

@@ -6,7 +6,7 @@
 static const char *const PHASES[] = {"Pending",   "Scheduled",  "Preflight", "Copying",
                                      "Switching", "Confirming", "Succeeded", "Failed",
                                      "Cancelled", "Unknown"};
-static const char *const REASONS[] = {"Placement", "Drain", "User"};
+static const char *const REASONS[] = {"Placement", "Storage", "Drain", "User"};
 static const char *const TRANSFERS[] = {"None",   "Running",   "Switched", "Done",
                                         "Failed", "Cancelled", "Lost"};
 

@@ -32,7 +32,12 @@ bool mig_stuck(const struct migration *m);
 /* The declared table of legal moves: no phase is skipped, so each has its time in the journal. */
 bool mig_may_move(enum mig_phase from, enum mig_phase to);
 
-enum mig_reason { REASON_PLACEMENT, REASON_DRAIN, REASON_USER };
+enum mig_reason {
+        REASON_PLACEMENT,
+        REASON_STORAGE, /* the storage of the VM's node fails, that of another does not */
+        REASON_DRAIN,
+        REASON_USER
+};
 const char *mig_reason_name(enum mig_reason r);
 enum mig_reason mig_reason_parse(const char *s); /* REASON_USER for other words */
 

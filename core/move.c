@@ -59,8 +59,9 @@ static int64_t backoff(const struct plan *p, const char *hash)
         return wait_s ? last_us + wait_s * SECOND_US - p->in->now_us : 0;
 }
 
-void plan_begin_move(struct plan *p, const char *why)
+void plan_begin_move(struct plan *p, enum mig_reason reason, const char *why)
 {
+        struct rec_action *act;
         int64_t last = 0, wait_us;
         char hash[17];
 
@@ -77,10 +78,11 @@ void plan_begin_move(struct plan *p, const char *why)
 
                 last = n > last ? n : last;
         }
-        plan_add(p, REC_CREATE_MIGRATION,
-                 plan_text(p, "%s-%lld-%lld", p->vm->meta.name,
-                           (long long)p->vm->status.owner.epoch, (long long)last + 1))
-                ->why = why;
+        act = plan_add(p, REC_CREATE_MIGRATION,
+                       plan_text(p, "%s-%lld-%lld", p->vm->meta.name,
+                                 (long long)p->vm->status.owner.epoch, (long long)last + 1));
+        act->reason = reason;
+        act->why = why;
 }
 
 /* --- one migration */
@@ -216,17 +218,37 @@ static bool drained_before(const struct vm *vm, const struct migration *m)
         return !strncmp(end, "-drain-", 7) && epoch != vm->status.owner.epoch;
 }
 
-/* Why the placement has no use for the move as it stands now; NULL while it has. */
+/* Made by us, for the VM's own good: it lasts as long as what it is for. */
+static bool ours(const struct move *mv)
+{
+        return mv->m->spec.reason == REASON_PLACEMENT || mv->m->spec.reason == REASON_STORAGE;
+}
+
+/*
+ * What the move is for has passed: why, else NULL. A copy that leaves failing storage is let end: a
+ * pool that has just come back is no better than the one the guest is on its way to.
+ */
+static const char *needless(struct move *mv)
+{
+        if (mv->m->spec.reason == REASON_STORAGE)
+                return move_at(mv, MIG_COPYING) || plan_ails(mv->p)
+                               ? NULL
+                               : "cancelled: the storage is healthy again where the VM is";
+        if (!plan_misplaced(mv->p))
+                return "cancelled: the placement is satisfied where the VM is";
+        return plan_stays(mv->p, NULL) ? "cancelled: the VM is to stay where it is" : NULL;
+}
+
+/* Why there is no use for the move as it stands now; NULL while there is. */
 static const char *useless(struct move *mv)
 {
         const struct plan *p = mv->p;
         const struct rec_node *target;
         char hash[17], message[PLACEMENT_MESSAGE_MAX];
+        const char *why = needless(mv);
 
-        if (!plan_misplaced(mv->p))
-                return "cancelled: the placement is satisfied where the VM is";
-        if (plan_stays(mv->p, NULL))
-                return "cancelled: the VM is to stay where it is";
+        if (why)
+                return why;
         placement_hash(p->vm, hash);
         if (!strcmp(hash, mv->m->status.placement))
                 return NULL;
@@ -252,7 +274,7 @@ static const char *unwanted(struct move *mv)
                 return "cancelled: the VM is to stop";
         if (uncordoned(mv))
                 return "cancelled: the node is schedulable again";
-        if (mv->m->spec.reason != REASON_PLACEMENT)
+        if (!ours(mv))
                 return NULL;
         why = useless(mv);
         return why && plan_wish_settled(mv->p) ? why : NULL;
@@ -261,8 +283,7 @@ static const char *unwanted(struct move *mv)
 /* A copy that has not begun is not begun either for a wish that may be another one in a moment. */
 static bool undecided(struct move *mv)
 {
-        return mv->m->spec.reason == REASON_PLACEMENT &&
-               (plan_wish_wavers(mv->p) || (useless(mv) && !plan_wish_settled(mv->p)));
+        return ours(mv) && (plan_wish_wavers(mv->p) || (useless(mv) && !plan_wish_settled(mv->p)));
 }
 
 /* The guest has not been touched yet: ends here and now. While it is copied the agent must be
@@ -332,7 +353,8 @@ static void show(struct move *mv)
         next->status.migration.phase = under_way ? mig_phase_name(mv->m->status.phase) : "";
         next->status.migration.target = under_way ? mv->m->status.target : "";
         next->status.migration.percent = under_way ? percent(&mv->m->status.transfer) : 0;
-        if (under_way && *mv->m->status.target && next->status.phase == VM_RUNNING)
+        if (under_way && *mv->m->status.target &&
+            (next->status.phase == VM_RUNNING || next->status.phase == VM_PAUSED))
                 next->status.phase = VM_MIGRATING;
 }
 
@@ -396,8 +418,8 @@ static const struct migration *drain_waits(const struct move *mv)
 
 /*
  * A VM makes one move at a time. What a user has wished for once and cannot be made stands in the
- * way of no need: of a drain, and of the VM's own placement where the wish is for less than that
- * allows.
+ * way of no need: of a drain, and of the VM's own placement or storage where the wish is for less
+ * than that allows.
  */
 static void give_way(struct move *mv)
 {
@@ -415,6 +437,10 @@ static void give_way(struct move *mv)
         else if (narrower && plan_misplaced(mv->p) && !plan_stays(mv->p, NULL))
                 move_give_up(mv, MIG_CANCELLED,
                              plan_text(mv->p, "gave way to the VM's placement: %s",
+                                       mv->m->status.message));
+        else if (narrower && plan_flees(mv->p))
+                move_give_up(mv, MIG_CANCELLED,
+                             plan_text(mv->p, "gave way to the VM's storage: %s",
                                        mv->m->status.message));
 }
 

@@ -30,6 +30,7 @@ static enum rcv_host seen(const struct move *mv, const char *node, int64_t epoch
         switch (d->state) {
         case DOMAIN_RUNNING:
         case DOMAIN_PAUSED:
+        case DOMAIN_IO_ERROR:
                 return RCV_RUNS;
         case DOMAIN_INCOMING:
                 return RCV_RECEIVING;

@@ -20,7 +20,16 @@ struct permits_count {
 
 static int urgency(enum mig_reason r)
 {
-        return r == REASON_DRAIN ? 2 : r == REASON_USER ? 1 : 0;
+        switch (r) {
+        case REASON_STORAGE: /* a guest that stands still, or is about to */
+                return 3;
+        case REASON_DRAIN:
+                return 2;
+        case REASON_USER:
+                return 1;
+        default:
+                return 0;
+        }
 }
 
 bool permits_before(const struct migration *x, const struct migration *y)

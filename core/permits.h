@@ -1,7 +1,7 @@
 /*
  * Places for moves: so many in the cluster, so many out of a node and into it. Who waits is served
- * by class (drain, user, placement), then by age, also into a node; one that waits for its own
- * node's places does not stand in the way of those of other nodes.
+ * by class (storage, drain, user, placement), then by age, also into a node; one that waits for its
+ * own node's places does not stand in the way of those of other nodes.
  *
  * A move takes its place in the cluster and out of its source when it asks for a target, and gives
  * it up again when it cannot go on: while no node can take the guest, or one of the two hosts is

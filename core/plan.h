@@ -57,8 +57,19 @@ bool plan_wish_wavers(struct plan *p);
 
 /* core/move.c: advances the unfinished migration m. */
 void plan_move(struct plan *p, const struct migration *m);
-/* Begins a migration when one is due. */
-void plan_begin_move(struct plan *p, const char *why);
+/* Begins a migration for that reason; after failures a little later. */
+void plan_begin_move(struct plan *p, enum mig_reason reason, const char *why);
+
+/*
+ * core/refuge.c: the storage that fails on the VM's node and is well on another. A pool of the VM's
+ * is unhealthy on the owner's node: the sentence, else NULL.
+ */
+const char *plan_ails(struct plan *p);
+/*
+ * Why the guest is to leave for that: it has been so for REC_AILING_MS, and there is a node that
+ * could take it, whose pools are healthy. NULL while it is to stay.
+ */
+const char *plan_flees(struct plan *p);
 
 /* core/life.c: stop, fencing, phase; what there is to do about the VM but for its moves. */
 void plan_life(struct plan *p, const struct migration *m);

@@ -86,9 +86,10 @@ static bool missing(const struct host_mount *source, const struct host_mount *ta
 {
         return !source || !target;
 }
+/* A guest may leave failing storage: that both see the same disks its agent proves all the same. */
 static bool unhealthy(const struct host_mount *source, const struct host_mount *target)
 {
-        return source->health != MOUNT_HEALTHY || target->health != MOUNT_HEALTHY;
+        return source->health == MOUNT_UNKNOWN || target->health != MOUNT_HEALTHY;
 }
 
 static bool pool_there(struct check *c)
@@ -284,6 +285,18 @@ static enum preflight_rule candidate(const struct vm *vm, const struct rec_node 
         if (n->node && placement_check(vm, n->node, false, message) != PLACE_OK)
                 return PREFLIGHT_PLACEMENT;
         return preflight(vm, source, n, &transient, message);
+}
+
+bool preflight_any(const struct vm *vm, const struct rec_node *source, const struct rec_node *nodes,
+                   size_t nnodes)
+{
+        char message[PREFLIGHT_MESSAGE_MAX];
+
+        for (size_t i = 0; i < nnodes; i++)
+                if (strcmp(nodes[i].name, source->name) != 0 &&
+                    candidate(vm, source, &nodes[i], message) == PREFLIGHT_OK)
+                        return true;
+        return false;
 }
 
 /* In which order they are told: what fits, then what the placement would allow. */

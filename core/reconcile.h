@@ -54,7 +54,8 @@ struct rec_input {
         const struct rec_node *nodes;
         size_t nnodes;
         const struct rec_node *candidates; /* where it might go; while a move seeks its target,
-                                              or a deleted VM's disks are to be removed */
+                                              its storage ails (rec_ailing), or a deleted VM's
+                                              disks are to be removed */
         size_t ncandidates;
         struct permits permits; /* of the migration that waits for one */
         int64_t now_us;
@@ -66,7 +67,7 @@ enum rec_kind {
         REC_CREATE_POD,       /* name, epoch, migration, pin, avoid; exists already: fine */
         REC_DELETE_POD,       /* name; gone already: fine */
         REC_LABEL_POD,        /* name: the VM's labels, as they are now; gone already: fine */
-        REC_CREATE_MIGRATION, /* name; exists already: fine */
+        REC_CREATE_MIGRATION, /* name, reason; exists already: fine */
         REC_CANCEL_MIGRATION, /* name: spec.cancel = true */
         REC_DELETE_MIGRATION, /* name */
         REC_HOLD_MIGRATION,   /* name: adds the finalizer */
@@ -81,6 +82,7 @@ struct rec_action {
         int64_t epoch;           /* the guest's when it runs behind this pod */
         const char *pin, *avoid; /* node names or "" */
         bool for_migration;
+        enum mig_reason reason;      /* of the migration to be created */
         struct vm *vm;               /* shallow copy with the wanted status */
         struct migration *migration; /* likewise */
         const char *why;             /* for the log, "" when plain */
@@ -101,11 +103,18 @@ struct rec_output {
  */
 const struct migration *rec_current(const struct rec_input *in);
 
+/*
+ * No move is under way, and a pool of the VM has been unhealthy on the owner's node for
+ * REC_AILING_MS: whether the VM moves depends on the candidates.
+ */
+bool rec_ailing(const struct rec_input *in);
+
 /* Fills *out; strings and copies live in a. 0, -ENOMEM, or -E2BIG when an action did not fit. */
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out);
 
 #define REC_SILENT_MS       15000 /* a heartbeat that has not changed for so long counts for nothing */
 #define REC_SETTLE_MS       500   /* a placement that has stood so long is meant */
+#define REC_AILING_MS       10000 /* beyond what makes a pool unhealthy; it may pass by itself */
 #define REC_READY_WAIT_S    30    /* the old handle's wait for the new one to be Ready */
 #define REC_ROOM_AGAIN_MS   10000 /* between looks whether a host has room for a larger guest now */
 #define REC_BACKOFF_MIN_S   10

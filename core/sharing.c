@@ -167,9 +167,12 @@ enum sharing sharing_pair(const struct host *a, const struct host *b, const char
                          pool, na, nb, ma->source, mb->source);
                 return SHARING_NOT_SHARED;
         }
-        if (weight(pa) || weight(pb))
-                return weight(pa) >= weight(pb) ? tell(pool, na, nb, pa, message)
-                                                : tell(pool, nb, na, pb, message);
+        int wa = weight(pa), wb = weight(pb);
+        if (wb == 1 && !wa && ma->health == MOUNT_UNHEALTHY)
+                wb = 0;
+        if (wa || wb)
+                return wa >= wb ? tell(pool, na, nb, pa, message)
+                                : tell(pool, nb, na, pb, message);
         if (*ma->identity && *mb->identity)
                 return SHARING_SHARED;
         snprintf(message, SHARING_MESSAGE_MAX,

@@ -3,18 +3,31 @@
 
 #include <string.h>
 
-static void storage_condition(struct plan *p, const struct rec_node *owner)
+/* A guest that an I/O error has stopped says so, whatever its pools look like by now. */
+static void storage_condition(struct plan *p, const struct rec_node *owner,
+                              const struct host_domain *d)
 {
+        bool stopped = d && d->state == DOMAIN_IO_ERROR && d->epoch == p->vm->status.owner.epoch;
+
         for (size_t i = 0; owner && owner->host && i < p->vm->spec.ndisks; i++) {
                 const struct host_mount *m = host_mount_of(owner->host, p->vm->spec.disks[i].pool);
 
                 if (p->vm->spec.disks[i].kind != DISK_PVC && (!m || m->health == MOUNT_UNHEALTHY)) {
                         plan_condition(p, "StorageHealthy", false, "PoolUnhealthy",
-                                       plan_text(p, "%s: pool %s: %s", owner->name,
+                                       plan_text(p, "%s: pool %s: %s%s", owner->name,
                                                  p->vm->spec.disks[i].pool,
-                                                 m ? m->reason : "not on this node"));
+                                                 m ? m->reason : "not on this node",
+                                                 stopped ? "; the guest stands still" : ""));
                         return;
                 }
+        }
+        if (stopped) {
+                plan_condition(p, "StorageHealthy", false, "IOError",
+                               plan_text(p,
+                                         "%s: %s; its pools are healthy, so it is tried again and "
+                                         "again to let it run on",
+                                         p->vm->status.owner.node, d->reason));
+                return;
         }
         plan_condition(p, "StorageHealthy", true, "Healthy", "");
 }
@@ -86,7 +99,7 @@ void plan_conditions(struct plan *p, const struct rec_node *owner, const struct 
                                : plan_text(p, "the agent of %s is silent; the node keeps the guest",
                                            p->vm->status.owner.node));
         restart_condition(p, owner);
-        storage_condition(p, owner);
+        storage_condition(p, owner, d);
         migratable_condition(p, owner);
         placement_condition(p);
 }

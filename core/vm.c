@@ -15,7 +15,7 @@ static const char *const RUN[] = {"Always", "RerunOnFailure", "Halted"};
 static const char *const HANDOVER[] = {"Proven", "Fast"};
 static const char *const ON_TIMEOUT[] = {"Abort", "Pause"};
 static const char *const EVICTION[] = {"LiveMigrate", "None"};
-static const char *const PHASES[] = {"Pending",  "Starting", "Running", "Migrating",
+static const char *const PHASES[] = {"Pending",  "Starting", "Running", "Paused", "Migrating",
                                      "Stopping", "Halted",   "Failed",  "Unknown"};
 
 _Static_assert(countof(RUN) == RUN_BAD, "a name each");

@@ -98,6 +98,7 @@ enum vm_phase {
         VM_PENDING,  /* wants to run, no pod yet or pod not bound */
         VM_STARTING, /* owned by a node whose agent is starting it */
         VM_RUNNING,
+        VM_PAUSED, /* stands still after an I/O error of a disk */
         VM_MIGRATING,
         VM_STOPPING,
         VM_HALTED,

@@ -113,6 +113,10 @@ static void tell_vm(const struct doing *d, const struct vm *next)
                 tell(d, "Normal", "Started", "the guest runs");
         else if (next->status.phase == VM_HALTED && *d->vm->status.owner.node)
                 tell(d, "Normal", "Halted", "the guest has stopped");
+        else if (next->status.phase == VM_PAUSED)
+                tell(d, "Warning", "IOError", next->status.reason);
+        else if (next->status.phase == VM_RUNNING && d->vm->status.phase == VM_PAUSED)
+                tell(d, "Normal", "Resumed", "the guest runs on after an I/O error");
         else if (next->status.phase == VM_FAILED || next->status.phase == VM_UNKNOWN)
                 tell(d, "Warning", vm_phase_name(next->status.phase), next->status.reason);
 }
@@ -333,11 +337,12 @@ static int label_pod(struct doing *d, const char *name, struct err *e)
 
 static int create_migration(struct doing *d, const struct rec_action *act, struct err *e)
 {
-        struct json *m autojson = migration_encode(d->vm, act->name, REASON_PLACEMENT);
+        struct json *m autojson = migration_encode(d->vm, act->name, act->reason);
 
         if (!m)
                 return no_memory(e);
-        tell(d, "Normal", "PlacementUnsatisfied", act->why);
+        tell(d, "Normal",
+             act->reason == REASON_STORAGE ? "StorageUnhealthy" : "PlacementUnsatisfied", act->why);
         return create(d, &KUBE_MIGRATIONS, d->actor->world->migrations, m, e);
 }
 

@@ -123,13 +123,16 @@ static const struct migration *asking(const struct rec_input *in)
         return m && m->status.phase < MIG_COPYING ? m : NULL;
 }
 
-/* Every hypervisor, for a move that seeks its target, and for disks that somebody is to remove. */
+/*
+ * Every hypervisor, for a move that seeks its target, for a guest whose storage ails, and for disks
+ * that somebody is to remove.
+ */
 static int candidates(struct world *w, struct gathered *g)
 {
         const struct migration *m = asking(&g->in);
         struct rec_node *v;
 
-        if (!(m && m->status.phase == MIG_PENDING) && !rec_erasing(g->in.vm))
+        if (!(m && m->status.phase == MIG_PENDING) && !rec_ailing(&g->in) && !rec_erasing(g->in.vm))
                 return 0;
         if (kube_store_all(w->hosts, &g->hosts) < 0)
                 return -ENOMEM;

@@ -70,6 +70,17 @@ static bool queue_waiting(void *ctx, const void *object)
         return true;
 }
 
+/* Whom its storage would have elsewhere, should it be well there by now. */
+static bool queue_ailing(void *ctx, const void *object)
+{
+        const struct vm *vm = object;
+        const struct condition *c = condition_get(&vm->status.conditions, "StorageHealthy");
+
+        if (c && !strcmp(c->status, "False"))
+                queue_vm(ctx, vm->meta.ns, vm->meta.name);
+        return true;
+}
+
 /* As others are told. */
 static bool holds(struct world *w, const struct migration *m)
 {
@@ -369,6 +380,7 @@ static void wake_waiting(struct world *w, struct mono now)
         w->woken = now;
         w->nodes_changed = false; /* before the look: what changes now counts for the next one */
         kube_store_each(w->migrations, queue_waiting, w);
+        kube_store_each(w->vms, queue_ailing, w);
 }
 
 struct slice {

@@ -75,14 +75,14 @@ def api_lost(main_job):
     return step
 
 
-def refusal(pod, node):
+def refusal(pod, node, word="has not been heard from"):
     """What the extender says of the node, whatever the scheduler would say before it asks."""
     extender = bad_input.Service("drover-extender", "/filter", "drover-scheduler-client")
     code, text = extender.post(json.dumps({"Pod": pod, "Nodes": None, "NodeNames": [node]}).encode())
     expect(code == 200, f"the extender says {code} {text}")
     answer = json.loads(text)
     said = {**(answer.get("FailedNodes") or {}), **(answer.get("FailedAndUnresolvableNodes") or {})}.get(node, "")
-    return said if "has not been heard from" in said else None
+    return said if word in said else None
 
 
 def agent_cut_off(main_job):

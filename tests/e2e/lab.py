@@ -187,6 +187,27 @@ def mount_server(node):
     return int((LAB / node / "bindfs.pid").read_text())
 
 
+class Faults:
+    """with Faults('node2', write=errno.EROFS): that node's pool answers so, to all who have files open there as well.
+    `least`: shorter writes succeed; `delay`: milliseconds a call. See tests/lab/poolfaults.c."""
+
+    def __init__(self, *nodes, read=0, write=0, least=0, delay=0):
+        self.files = [LAB / node / "pool-faults" for node in nodes]
+        self.words = struct.pack("=iiii", read, write, least, delay)
+
+    def __enter__(self):
+        self._write(self.words)
+        return self
+
+    def __exit__(self, *_):
+        self._write(bytes(16))
+
+    def _write(self, words):
+        for file in self.files:
+            with open(file, "r+b", buffering=0) as f:
+                f.write(words)
+
+
 class HungMount:
     """with HungMount('node2'): every access to that node's pool hangs."""
 

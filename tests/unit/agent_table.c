@@ -39,7 +39,9 @@ static void judgement(void **state)
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, true, false, false, OWN_PAUSED,
                  DOMAIN_PAUSED, "person"},
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR, true, false, false, OWN_PAUSED,
-                 DOMAIN_PAUSED, "input/output"},
+                 DOMAIN_IO_ERROR, "input/output"},
+                {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR, true, true, false, OWN_RECEIVED,
+                 DOMAIN_RECEIVED, "not resumed yet"},
                 {VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, true, false, false, OWN_ENDED,
                  DOMAIN_SHUTOFF, "powered itself off"},
                 {VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_UNKNOWN, true, false, true, OWN_ENDED,
@@ -69,6 +71,23 @@ static void judgement(void **state)
                         fail_msg("row %zu: own %d, state %d, \"%s\"", i, (int)f.own, (int)f.state,
                                  domain_reason(&f));
         }
+}
+
+/* libvirt's own handover resumes the guest: what reads and writes has run here. */
+static void who_came_fast_has_run(void **state)
+{
+        struct domain_facts f = {.ours = true,
+                                 .vir_state = VIR_DOMAIN_PAUSED,
+                                 .vir_reason = VIR_DOMAIN_PAUSED_IOERROR};
+
+        (void)state;
+        f.meta.incoming = f.meta.fast = true;
+        domain_judge(&f);
+        assert_int_equal(f.own, OWN_PAUSED);
+        assert_int_equal(f.state, DOMAIN_IO_ERROR);
+        f.vir_reason = VIR_DOMAIN_PAUSED_MIGRATION;
+        domain_judge(&f);
+        assert_int_equal(f.own, OWN_RECEIVING);
 }
 
 /* --- the table */
@@ -150,6 +169,31 @@ static void notices(void **state)
 }
 
 /* --- the pace of restarts */
+
+static void retries_are_paced(void **state)
+{
+        struct starts *s = starts_new();
+        int64_t now = 1000, longest = 0;
+
+        (void)state;
+        assert_non_null(s);
+        for (int i = 0; i < 10; i++) {
+                int64_t wait = starts_retry_wait_ms(s, "a", now);
+                assert_true(wait >= longest && wait > 0);
+                longest = wait;
+                now += wait;
+                assert_int_equal(starts_retry_wait_ms(s, "a", now), 0);
+                starts_retried(s, "a", now);
+        }
+        assert_int_equal(longest, 30000);
+        assert_int_equal(starts_wait_ms(s, "a", now), 0); /* none of it was a start */
+        now += 60000;                                     /* it has run for a while */
+        assert_int_equal(starts_retry_wait_ms(s, "a", now), 4000);
+        for (int i = 0; i < 100; i++) /* its pool is away for long */
+                (void)starts_retry_wait_ms(s, "a", now += 5000);
+        assert_int_equal(starts_retry_wait_ms(s, "a", now), 0); /* and then well: at once */
+        starts_free(s);
+}
 
 static void restarts_are_paced(void **state)
 {
@@ -375,10 +419,16 @@ static void rounding(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(judgement),     cmocka_unit_test(entries),
-                cmocka_unit_test(notices),       cmocka_unit_test(restarts_are_paced),
-                cmocka_unit_test(host_status),   cmocka_unit_test(before_the_first_look),
-                cmocka_unit_test(several_pools), cmocka_unit_test(rounding),
+                cmocka_unit_test(judgement),
+                cmocka_unit_test(who_came_fast_has_run),
+                cmocka_unit_test(entries),
+                cmocka_unit_test(notices),
+                cmocka_unit_test(restarts_are_paced),
+                cmocka_unit_test(retries_are_paced),
+                cmocka_unit_test(host_status),
+                cmocka_unit_test(before_the_first_look),
+                cmocka_unit_test(several_pools),
+                cmocka_unit_test(rounding),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

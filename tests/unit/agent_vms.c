@@ -8,12 +8,15 @@
 #include "agent/pods.h"
 #include "agent/starts.h"
 #include "agent/vms.h"
+#include "base/mono.h"
 #include "kube/config.h"
 #include "tests/fake/apiserver.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,11 +41,25 @@ static struct scene {
         const char *no_proof;  /* a 404 that does not say that the VM is gone, NULL: none */
         char migrations[4096]; /* items of the list */
         bool broken;
-        char order[64]; /* m for a list of migrations, v for a VM */
+        atomic_bool io_error; /* whoever is paused is so for an I/O error */
+        char order[64];       /* m for a list of migrations, v for a VM */
 } s;
 
 /* Between the test and the server's threads: vm, migrations, broken, order. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The test driver knows no I/O errors: in front of libvirt's own. */
+int virDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned flags)
+{
+        int (*libvirts)(virDomainPtr, int *, int *, unsigned);
+        void *found = dlsym(RTLD_NEXT, "virDomainGetState");
+
+        memcpy(&libvirts, &found, sizeof(found));
+        int rc = libvirts(dom, state, reason, flags);
+        if (!rc && *state == VIR_DOMAIN_PAUSED && s.io_error)
+                *reason = VIR_DOMAIN_PAUSED_IOERROR;
+        return rc;
+}
 
 static void note_order(char what)
 {
@@ -583,11 +600,100 @@ static void a_guest_left_over_is_never_resumed(void **state)
         }
 }
 
-static void a_start_waits_for_its_pool(void **state)
+#define A_DISK "\"disks\":[{\"name\":\"root\",\"blank\":{\"size\":\"1Mi\"}}]"
+
+/* It has been seen to stand still for so long that it may be tried again. */
+static void stood(void)
+{
+        starts_forget(s.a.starts, UID);
+        (void)starts_retry_wait_ms(s.a.starts, UID, mono_now().ns / 1000000 - 10000);
+}
+
+/* Stopped by an I/O error at epoch 2, of which node is the owner. */
+static virDomainPtr stopped_at(const char *node, const char *attrs, const char *spec)
+{
+        set_vm(UID, node, 2, spec);
+        set_domain(UID, 2, attrs, 'P');
+        s.io_error = true;
+        domain_work(&s.a, UID);
+        return virDomainLookupByUUIDString(s.libvirt, UID);
+}
+
+static void an_io_error_is_no_end(void **state)
+{
+        struct table_entry x;
+
+        (void)state;
+        autodomain virDomainPtr d = stopped_at("n1", "", "");
+        assert_true(table_get(s.a.table, UID, &x));
+        assert_int_equal(x.facts.state, DOMAIN_IO_ERROR);
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P'); /* its pool may be found unhealthy in a moment */
+        stood();
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'R');
+        assert_int_equal(virDomainSuspend(d), 0); /* and stops again: not in a tight loop */
+        domain_work(&s.a, UID);
+        int64_t wait = work();
+        assert_true(wait > 100 && wait <= 30000);
+        assert_int_equal(domain_is(UID), 'P');
+        s.io_error = false; /* a person has paused it: that is none of ours */
+        domain_work(&s.a, UID);
+        assert_int_equal(work(), WORK_DONE);
+        assert_int_equal(domain_is(UID), 'P');
+}
+
+static void a_move_that_does_not_copy_yet_keeps_it_from_nothing(void **state)
 {
         (void)state;
-        set_vm(UID, "n1", 1, "\"disks\":[{\"name\":\"root\",\"blank\":{\"size\":\"1Mi\"}}]");
-        cache_vm();
+        autodomain virDomainPtr d = stopped_at("n1", "", "");
+        (void)d;
+        set_migration("Copying");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P'); /* the move's */
+        set_migration("Unknown");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P');
+        set_migration("Preflight");
+        stood();
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'R');
+}
+
+static void another_nodes_guest_is_not_resumed(void **state)
+{
+        (void)state;
+        autodomain virDomainPtr d = stopped_at("n2", "", "");
+        (void)d;
+        stood();
+        set_migration("Pending");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P');
+}
+
+/* That an I/O error had stopped it on its source does not make it ours. */
+static void nor_is_one_that_arrives(void **state)
+{
+        (void)state;
+        set_vm(UID, "n2", 2, "");
+        set_domain(UID, 3, " incoming='1' migration='m1'", 'P');
+        s.io_error = true;
+        domain_work(&s.a, UID);
+        stood();
+        set_migration("Preflight");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P');
+        set_migration("Copying");
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P');
+        set_vm(UID, "n1", 3, "");
+        set_migration("Confirming");
+        assert_int_equal(work(), WORK_DONE);
+        assert_int_equal(domain_is(UID), 'R');
+}
+
+static void await_mounts(void)
+{
         for (int i = 0; i < 300; i++) { /* until the mount was looked at */
                 struct mount_view v;
                 mounts_view(s.a.mounts, &v);
@@ -595,6 +701,25 @@ static void a_start_waits_for_its_pool(void **state)
                         break;
                 usleep(10000);
         }
+}
+
+static void it_waits_for_its_pool(void **state)
+{
+        (void)state;
+        autodomain virDomainPtr d = stopped_at("n1", "", A_DISK);
+        (void)d;
+        await_mounts();
+        stood();
+        assert_true(work() > 1);
+        assert_int_equal(domain_is(UID), 'P');
+}
+
+static void a_start_waits_for_its_pool(void **state)
+{
+        (void)state;
+        set_vm(UID, "n1", 1, A_DISK);
+        cache_vm();
+        await_mounts();
         assert_int_equal(work(), WORK_RETRY);
         assert_non_null(strstr(notice(UID), "nothing is mounted"));
         assert_int_equal(domain_is(UID), '-');
@@ -666,6 +791,11 @@ int main(void)
                 STORY(a_received_guest_is_resumed_by_its_owner),
                 STORY(what_a_failed_move_left_is_removed),
                 STORY(a_guest_left_over_is_never_resumed),
+                STORY(an_io_error_is_no_end),
+                STORY(a_move_that_does_not_copy_yet_keeps_it_from_nothing),
+                STORY(another_nodes_guest_is_not_resumed),
+                STORY(nor_is_one_that_arrives),
+                STORY(it_waits_for_its_pool),
                 STORY(a_start_waits_for_its_pool),
                 STORY(a_strangers_domain_is_left_alone),
                 STORY(nothing_is_done_before_all_is_known),

@@ -158,6 +158,10 @@ static void classes_and_age(void **state)
         assert_int_equal(judge(younger, 5, 1).ahead, 1);
         assert_int_equal(judge(user, 5, 1).ahead, 2);
         assert_int_equal(judge(placement, 5, 1).ahead, 3);
+        struct migration *storage = add(REASON_STORAGE, "a", 1); /* the youngest, and first */
+        assert_int_equal(judge(storage, 5, 1).ahead, 0);
+        assert_int_equal(judge(drain, 5, 1).ahead, 1);
+        storage->status.phase = MIG_FAILED;
         assert_true(judge(drain, 5, 1).granted);
         assert_false(judge(younger, 5, 1).granted);
         assert_true(judge(younger, 5, 2).granted);

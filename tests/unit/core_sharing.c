@@ -268,6 +268,25 @@ static void both_must_say_so(void **state)
                 }
 }
 
+/* An unhealthy pool is not written to: what its node reads, and is refused, is proof. */
+static void who_cannot_write_is_not_heard(void **state)
+{
+        (void)state;
+        make_pair(SHARING_SHARED, SHARING_UNKNOWN);
+        p.mounts[0].health = MOUNT_UNHEALTHY;
+        expect_pair(SHARING_SHARED, "");
+        assert_false(sharing_locks(&p.hosts[0], &p.hosts[1], "default"));
+        make_pair(SHARING_UNKNOWN, SHARING_UNKNOWN);
+        p.mounts[0].health = MOUNT_UNHEALTHY;
+        expect_pair(SHARING_UNKNOWN, "n1 says of n2: first's");
+        make_pair(SHARING_SHARED, SHARING_NOT_SHARED);
+        p.mounts[0].health = MOUNT_UNHEALTHY;
+        expect_pair(SHARING_NOT_SHARED, "n2 says of n1: second's");
+        make_pair(SHARING_UNKNOWN, SHARING_SHARED);
+        p.mounts[1].health = MOUNT_UNHEALTHY;
+        expect_pair(SHARING_UNKNOWN, "n1 says of n2: first's");
+}
+
 static void who_was_never_seen(void **state)
 {
         (void)state;
@@ -316,6 +335,7 @@ int main(void)
                 cmocka_unit_test(forgotten_after_long),
                 cmocka_unit_test(many_nodes_take_longer),
                 cmocka_unit_test(both_must_say_so),
+                cmocka_unit_test(who_cannot_write_is_not_heard),
                 cmocka_unit_test(who_was_never_seen),
                 cmocka_unit_test(other_directories),
                 cmocka_unit_test(locks_of_both_count),

@@ -236,6 +236,7 @@ static inline void play(void)
                                 break;
                         case REC_CREATE_MIGRATION:
                                 add_migration(act->name);
+                                w.migs[w.nmigs - 1].spec.reason = act->reason;
                                 changed = true;
                                 break;
                         case REC_CANCEL_MIGRATION:

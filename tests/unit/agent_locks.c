@@ -43,8 +43,8 @@ static int teardown(void **state)
         return rmdir(pool);
 }
 
-/* A process that holds the lock; returns once it does. */
-static pid_t hold(void)
+/* A process that holds the lock; returns once it does. *says: what it writes further. */
+static pid_t hold_and_hear(int *says)
 {
         char *argv[] = {pool, node}, text[16] = "";
         int out[2];
@@ -58,12 +58,22 @@ static pid_t hold(void)
                 dup2(out[1], STDOUT_FILENO);
                 close(out[0]);
                 close(out[1]);
+                setvbuf(stdout, NULL, _IOLBF, 0); /* as a tool has it */
                 _exit(lock_tool_hold(argv));
         }
         close(out[1]);
         assert_true(read(out[0], text, sizeof(text) - 1) > 0);
-        close(out[0]);
         assert_string_equal(text, "held\n");
+        *says = out[0];
+        return pid;
+}
+
+static pid_t hold(void)
+{
+        int says;
+        pid_t pid = hold_and_hear(&says);
+
+        close(says);
         return pid;
 }
 
@@ -101,15 +111,19 @@ static void held_by_one_only(void **state)
 /* What is mounted over the pool is not locked by the one who holds the lock below. */
 static void given_up_when_its_file_is_another(void **state)
 {
-        char path[100];
-        int status;
+        char path[100], text[256] = "";
+        int status, says;
 
         (void)state;
-        pid_t pid = hold();
+        pid_t pid = hold_and_hear(&says);
         snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
+                fail_msg("status %#x", (unsigned)status);
+        assert_true(read(says, text, sizeof(text) - 1) > 0);
+        assert_memory_equal(text, "lost ", 5);
+        close(says);
 }
 
 /* Any number may ask at once: none is taken for the holder by another. */

@@ -48,8 +48,8 @@ static int tool(const char *verb, const char *who)
         return agent_tool(3, argv);
 }
 
-/* A process that holds the lock; returns once it does. */
-static pid_t hold(void)
+/* A process that holds the lock; returns once it does. *says: what it writes further. */
+static pid_t hold_and_hear(int *says)
 {
         char text[16] = "";
         int out[2];
@@ -67,8 +67,17 @@ static pid_t hold(void)
         }
         close(out[1]);
         assert_true(read(out[0], text, sizeof(text) - 1) > 0);
-        close(out[0]);
         assert_string_equal(text, "held\n");
+        *says = out[0];
+        return pid;
+}
+
+static pid_t hold(void)
+{
+        int says;
+        pid_t pid = hold_and_hear(&says);
+
+        close(says);
         return pid;
 }
 
@@ -102,15 +111,19 @@ static void held_by_one_only(void **state)
 /* What is mounted over the pool is not locked by the one who holds the lock below. */
 static void given_up_when_its_file_is_another(void **state)
 {
-        char path[100];
-        int status;
+        char path[100], text[256] = "";
+        int status, says;
 
         (void)state;
-        pid_t pid = hold();
+        pid_t pid = hold_and_hear(&says);
         snprintf(path, sizeof(path), "%s/.drover/lock-%s", pool, node);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
+                fail_msg("status %#x", (unsigned)status);
+        assert_true(read(says, text, sizeof(text) - 1) > 0);
+        assert_memory_equal(text, "lost ", 5);
+        close(says);
 }
 
 /* Any number may ask at once: none is taken for the holder by another. */

@@ -157,7 +157,7 @@ static unsigned call_flags(const struct move *m)
         unsigned f = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST |
                      VIR_MIGRATE_UNDEFINE_SOURCE;
 
-        /* libvirt judges by the type of the file system; peer_prepare has better evidence. */
+        /* libvirt judges by the type of the file system; peer_proof has better evidence. */
         f |= VIR_MIGRATE_UNSAFE;
         if (m->proven)
                 f |= VIR_MIGRATE_PAUSED;
@@ -252,24 +252,40 @@ static int prepare_source(struct move *m, virConnectPtr c, struct domain_facts *
         return open_process(m, e);
 }
 
-/* From here to the end of libvirt's call. 0: it says that the guest has moved. */
-static int copy(struct move *m, struct err *e)
+/* Everything but the proof that libvirt's call needs. */
+static int make_ready(struct move *m, virConnectPtr c, struct call *call, virDomainPtr *dom,
+                      struct err *e)
 {
-        autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
         struct domain_facts f;
-        struct call call = {0};
-
-        if (!c)
-                return e->code;
         int rc = prepare_source(m, c, &f, e);
+
         if (!rc)
                 rc = peer_prepare(m, e);
         if (rc)
                 return rc;
-        autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, m->uuid);
-        if (!dom)
-                return virt_error(e, "domain");
-        rc = fill_call(m, dom, &f, &call, e);
+        *dom = virDomainLookupByUUIDString(c, m->uuid);
+        return *dom ? fill_call(m, *dom, &f, call, e) : virt_error(e, "domain");
+}
+
+/* From here to the end of libvirt's call. 0: it says that the guest has moved. */
+static int copy(struct move *m, struct err *e)
+{
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
+        autodomain virDomainPtr dom = NULL;
+        struct peer_proof proof;
+        struct call call = {0};
+        struct err unproven;
+
+        if (!c)
+                return e->code;
+        int rc = peer_proof_begin(&proof, m, e);
+        if (rc)
+                return rc;
+        rc = make_ready(m, c, &call, &dom, e);
+        if (peer_proof_end(&proof, &unproven)) { /* it tells more than what failed for it as well */
+                *e = unproven;
+                rc = e->code;
+        }
         if (!rc)
                 rc = call_libvirt(m, dom, &call, e);
         virTypedParamsFree(call.p, call.n);

@@ -3,7 +3,7 @@
  * libvirt's call (move.c); the handover, which waits for the source's death and resumes the target
  * (handover.c); the progress, which looks at the job, widens the allowed pause and aborts
  * (progress.c); and the report, which writes status.transfer (report.c). The move outlives the
- * others.
+ * others. Before libvirt is asked to copy, one more seeks the proof that it may (peer.c).
  */
 #ifndef DROVER_AGENT_MOVE_H
 #define DROVER_AGENT_MOVE_H
@@ -82,7 +82,23 @@ must_check int peer_addresses(const struct agent_config *c, const char *target,
                               const struct host *h, char peer_uri[AGENT_URI_MAX],
                               char migration_uri[300], struct err *e);
 
-/* Address, evidence and connection: everything that must be right before a byte is copied. */
+/*
+ * The evidence that both sides see the same disks, sought by a thread of its own while everything
+ * else is made ready. No byte is copied without: whoever begins it ends it, and asks libvirt for
+ * nothing before it has ended well.
+ */
+struct peer_proof {
+        struct move *m;
+        struct host *target;
+        pthread_t thread;
+        int rc;
+        struct err error;
+};
+/* Reads where the target is, and begins. On failure there is nothing to end. */
+must_check int peer_proof_begin(struct peer_proof *p, struct move *m, struct err *e);
+/* Waits for it; whose handover it will be is known then (m->proven). */
+must_check int peer_proof_end(struct peer_proof *p, struct err *e);
+/* The connection, and nothing of an earlier move is left at its other end. The guest runs here. */
 must_check int peer_prepare(struct move *m, struct err *e);
 /* Only where the target's libvirtd is, and the connection. */
 must_check int peer_find(struct move *m, struct err *e);

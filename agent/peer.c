@@ -180,28 +180,58 @@ static int check_name(const struct move *m, struct err *e)
                        m->mig->status.target, (long long)ms);
 }
 
-int peer_prepare(struct move *m, struct err *e)
+static int prove(struct move *m, const struct host *target, struct err *e)
 {
         const char *pools[AGENT_POOLS_MAX];
         size_t n = disks_pools(m->vm, pools);
-        struct host *h;
-        int rc = read_target(m, &h, e);
+        int rc = check_name(m, e);
+
+        for (size_t i = 0; i < n && !rc; i++)
+                rc = prove_shared(m, target, pools[i], e);
+        if (rc)
+                return rc;
+        m->proven = !fast_allowed(m, target, pools, n);
+        tell_handover(m);
+        return 0;
+}
+
+static void *proof_run(void *proof)
+{
+        struct peer_proof *p = proof;
+
+        p->rc = prove(p->m, p->target, &p->error);
+        return NULL;
+}
+
+int peer_proof_begin(struct peer_proof *p, struct move *m, struct err *e)
+{
+        *p = (struct peer_proof){.m = m};
+        int rc = read_target(m, &p->target, e);
 
         if (rc)
                 return rc;
-        rc = take_addresses(m, h, e);
+        rc = take_addresses(m, p->target, e);
         if (!rc)
-                rc = check_published(m, h, e);
-        if (!rc)
-                rc = check_name(m, e);
-        for (size_t i = 0; i < n && !rc; i++)
-                rc = prove_shared(m, h, pools[i], e);
-        if (!rc) {
-                m->proven = !fast_allowed(m, h, pools, n);
-                tell_handover(m);
-        }
-        host_free(h);
-        if (!rc)
-                rc = connect_target(m, e);
+                rc = check_published(m, p->target, e);
+        if (!rc && pthread_create(&p->thread, NULL, proof_run, p))
+                rc = err_set(e, -EAGAIN, "no thread for the proof of sharedness");
+        if (rc)
+                host_free(p->target);
+        return rc;
+}
+
+int peer_proof_end(struct peer_proof *p, struct err *e)
+{
+        pthread_join(p->thread, NULL);
+        host_free(p->target);
+        if (p->rc)
+                *e = p->error;
+        return p->rc;
+}
+
+int peer_prepare(struct move *m, struct err *e)
+{
+        int rc = connect_target(m, e);
+
         return rc ? rc : peer_clear(m, e);
 }

@@ -59,6 +59,8 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
 
 void move_free(struct move *m)
 {
+        if (m->proof.sought)
+                pthread_join(m->proof.thread, NULL);
         guest_process_close(&m->process);
         stoplog_close(&m->stoplog);
         if (m->peer)
@@ -136,7 +138,6 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
                 rc = target_xml(dom, 0, &meta, &live, e);
         if (rc)
                 return rc;
-        add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
         add_string(c, VIR_MIGRATE_PARAM_DEST_XML, buf_str(&live));
         add_string(c, VIR_MIGRATE_PARAM_PERSIST_XML, buf_str(&kept));
         if (m->a->config
@@ -157,7 +158,7 @@ static unsigned call_flags(const struct move *m)
         unsigned f = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST |
                      VIR_MIGRATE_UNDEFINE_SOURCE;
 
-        /* libvirt judges by the type of the file system; peer_proof has better evidence. */
+        /* libvirt judges by the type of the file system; the proof is better evidence. */
         f |= VIR_MIGRATE_UNSAFE;
         if (m->proven)
                 f |= VIR_MIGRATE_PAUSED;
@@ -202,10 +203,14 @@ static void end_helpers(struct move *m, struct helpers *h)
                 pthread_join(h->progress, NULL);
 }
 
+/* With the proof at hand. */
 static int call_libvirt(struct move *m, virDomainPtr dom, struct call *c, struct err *e)
 {
         struct helpers h;
 
+        add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
+        if (c->failed)
+                return virt_error(e, "migration parameters");
         if (virDomainMigrateSetMaxDowntime(dom, 50, 0) < 0)
                 virResetLastError(); /* the progress widens it all the same */
         int rc = start_helpers(m, &h, e);
@@ -272,17 +277,11 @@ static int copy(struct move *m, struct err *e)
 {
         autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
         autodomain virDomainPtr dom = NULL;
-        struct peer_proof proof;
         struct call call = {0};
         struct err unproven;
+        int rc = c ? make_ready(m, c, &call, &dom, e) : e->code;
 
-        if (!c)
-                return e->code;
-        int rc = peer_proof_begin(&proof, m, e);
-        if (rc)
-                return rc;
-        rc = make_ready(m, c, &call, &dom, e);
-        if (peer_proof_end(&proof, &unproven)) { /* it tells more than what failed for it as well */
+        if (peer_proof_end(m, &unproven)) { /* it tells more than what failed for it as well */
                 *e = unproven;
                 rc = e->code;
         }

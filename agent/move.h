@@ -30,8 +30,14 @@ struct move {
         /* how to reach the target */
         char peer_uri[AGENT_URI_MAX], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
-        bool clear;         /* the guest stays here: the target is to be cleared */
-        bool proven;        /* we resume the target; else libvirt does */
+        struct {
+                pthread_t thread;
+                bool sought; /* the thread is to be waited for */
+                int rc;
+                struct err error;
+        } proof;
+        bool clear;                   /* the guest stays here: the target is to be cleared */
+        bool proven;                  /* we resume the target; else libvirt does */
         struct guest_process process; /* pidfd -1: none */
         struct stoplog stoplog;       /* since the process was opened */
 
@@ -84,20 +90,12 @@ must_check int peer_addresses(const struct agent_config *c, const char *target,
 
 /*
  * The evidence that both sides see the same disks, sought by a thread of its own while everything
- * else is made ready. No byte is copied without: whoever begins it ends it, and asks libvirt for
- * nothing before it has ended well.
+ * else is made ready, and from before the first word of the move is written: it touches nothing. No
+ * byte is copied without: libvirt is asked for nothing before it has ended well.
  */
-struct peer_proof {
-        struct move *m;
-        struct host *target;
-        pthread_t thread;
-        int rc;
-        struct err error;
-};
-/* Reads where the target is, and begins. On failure there is nothing to end. */
-must_check int peer_proof_begin(struct peer_proof *p, struct move *m, struct err *e);
-/* Waits for it; whose handover it will be is known then (m->proven). */
-must_check int peer_proof_end(struct peer_proof *p, struct err *e);
+must_check int peer_proof_begin(struct move *m, struct err *e);
+/* Waits for it. Then it is known where the memory goes, and whose the handover is (m->proven). */
+must_check int peer_proof_end(struct move *m, struct err *e);
 /* The connection, and nothing of an earlier move is left at its other end. The guest runs here. */
 must_check int peer_prepare(struct move *m, struct err *e);
 /* Only where the target's libvirtd is, and the connection. */

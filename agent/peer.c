@@ -183,9 +183,15 @@ static int check_name(const struct move *m, struct err *e)
 static int prove(struct move *m, const struct host *target, struct err *e)
 {
         const char *pools[AGENT_POOLS_MAX];
+        char uri[AGENT_URI_MAX]; /* m->peer_uri, which is in use by now */
         size_t n = disks_pools(m->vm, pools);
-        int rc = check_name(m, e);
+        int rc = peer_addresses(&m->a->config, m->mig->status.target, target, uri, m->migration_uri,
+                                e);
 
+        if (!rc)
+                rc = check_published(m, target, e);
+        if (!rc)
+                rc = check_name(m, e);
         for (size_t i = 0; i < n && !rc; i++)
                 rc = prove_shared(m, target, pools[i], e);
         if (rc)
@@ -195,38 +201,35 @@ static int prove(struct move *m, const struct host *target, struct err *e)
         return 0;
 }
 
-static void *proof_run(void *proof)
+static void *proof_run(void *move)
 {
-        struct peer_proof *p = proof;
+        struct move *m = move;
+        struct host *target;
 
-        p->rc = prove(p->m, p->target, &p->error);
+        m->proof.rc = read_target(m, &target, &m->proof.error);
+        if (!m->proof.rc) {
+                m->proof.rc = prove(m, target, &m->proof.error);
+                host_free(target);
+        }
         return NULL;
 }
 
-int peer_proof_begin(struct peer_proof *p, struct move *m, struct err *e)
+int peer_proof_begin(struct move *m, struct err *e)
 {
-        *p = (struct peer_proof){.m = m};
-        int rc = read_target(m, &p->target, e);
-
-        if (rc)
-                return rc;
-        rc = take_addresses(m, p->target, e);
-        if (!rc)
-                rc = check_published(m, p->target, e);
-        if (!rc && pthread_create(&p->thread, NULL, proof_run, p))
-                rc = err_set(e, -EAGAIN, "no thread for the proof of sharedness");
-        if (rc)
-                host_free(p->target);
-        return rc;
+        agent_peer_uri(&m->a->config, m->mig->status.target, m->peer_uri);
+        m->proof.sought = !pthread_create(&m->proof.thread, NULL, proof_run, m);
+        return m->proof.sought ? 0 : err_set(e, -EAGAIN, "no thread for the proof of sharedness");
 }
 
-int peer_proof_end(struct peer_proof *p, struct err *e)
+int peer_proof_end(struct move *m, struct err *e)
 {
-        pthread_join(p->thread, NULL);
-        host_free(p->target);
-        if (p->rc)
-                *e = p->error;
-        return p->rc;
+        if (!m->proof.sought)
+                return err_set(e, -EINVAL, "no proof of sharedness was sought");
+        pthread_join(m->proof.thread, NULL);
+        m->proof.sought = false;
+        if (m->proof.rc)
+                *e = m->proof.error;
+        return m->proof.rc;
 }
 
 int peer_prepare(struct move *m, struct err *e)

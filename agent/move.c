@@ -211,8 +211,6 @@ static int call_libvirt(struct move *m, virDomainPtr dom, struct call *c, struct
         add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
         if (c->failed)
                 return virt_error(e, "migration parameters");
-        if (virDomainMigrateSetMaxDowntime(dom, 50, 0) < 0)
-                virResetLastError(); /* the progress widens it all the same */
         int rc = start_helpers(m, &h, e);
         if (rc)
                 return rc;
@@ -269,7 +267,11 @@ static int make_ready(struct move *m, virConnectPtr c, struct call *call, virDom
         if (rc)
                 return rc;
         *dom = virDomainLookupByUUIDString(c, m->uuid);
-        return *dom ? fill_call(m, *dom, &f, call, e) : virt_error(e, "domain");
+        if (!*dom)
+                return virt_error(e, "domain");
+        if (virDomainMigrateSetMaxDowntime(*dom, 50, 0) < 0)
+                virResetLastError(); /* the progress widens it all the same */
+        return fill_call(m, *dom, &f, call, e);
 }
 
 /* From here to the end of libvirt's call. 0: it says that the guest has moved. */

@@ -216,6 +216,16 @@ void checkup_pki(const struct checkup_cert *c, size_t n, int64_t now_s, const ch
                              n, (first - now_s) / DAY_S);
 }
 
+void checkup_dh_params(bool there, const char *path, const char *node, struct findings *f)
+{
+        if (!there)
+                findings_add(f, DOCTOR_PKI, node, path, DOCTOR_WARNING,
+                             "Put it there (docs/install.md, libvirt with TLS).",
+                             "%s is missing: QEMU makes such parameters anew for every guest that "
+                             "arrives, which delays each move by some tenths of a second or more",
+                             path);
+}
+
 void checkup_bridges(const struct strs *have, const struct strs *needed, const char *node,
                      struct findings *f)
 {

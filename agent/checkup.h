@@ -45,6 +45,9 @@ struct checkup_cert {
 void checkup_pki(const struct checkup_cert *c, size_t n, int64_t now_s, const char *node,
                  struct findings *f);
 
+/* there: QEMU finds parameters for the key exchange, and need not make its own for each arrival. */
+void checkup_dh_params(bool there, const char *path, const char *node, struct findings *f);
+
 /* needed: names of bridges that VMs ask for. */
 void checkup_bridges(const struct strs *have, const struct strs *needed, const char *node,
                      struct findings *f);

@@ -27,6 +27,7 @@
 #define FINDINGS_MAX 1024
 #define BRIDGES_MAX  64
 #define PEM_MAX      ((size_t)256 << 10)
+#define DH_PARAMS    "/etc/pki/qemu/dh-params.pem"
 
 void doctor_name(char out[DOCTOR_NAME_MAX], const char *run, const char *node)
 {
@@ -213,6 +214,8 @@ static void examine_pki(const struct agent_config *c, struct findings *f)
                 read_cert(&certs[n++], FILES[i].ca_path, c->node);
         }
         checkup_pki(certs, n, wall_us() / 1000000, c->node, f);
+        if (c->migration_tls)
+                checkup_dh_params(!access(DH_PARAMS, R_OK), DH_PARAMS, c->node, f);
 }
 
 /* Cuts "a,b" up in place; "-" is nothing. */

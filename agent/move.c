@@ -59,6 +59,8 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
 
 void move_free(struct move *m)
 {
+        if (m->proof.sought)
+                pthread_join(m->proof.thread, NULL);
         guest_process_close(&m->process);
         stoplog_close(&m->stoplog);
         if (m->peer)
@@ -137,7 +139,6 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
                 rc = target_xml(dom, 0, &meta, &live, e);
         if (rc)
                 return rc;
-        add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
         add_string(c, VIR_MIGRATE_PARAM_DEST_XML, buf_str(&live));
         add_string(c, VIR_MIGRATE_PARAM_PERSIST_XML, buf_str(&kept));
         if (m->a->config
@@ -204,12 +205,14 @@ static void end_helpers(struct move *m, struct helpers *h)
                 pthread_join(h->progress, NULL);
 }
 
+/* With the proof at hand. */
 static int call_libvirt(struct move *m, virDomainPtr dom, struct call *c, struct err *e)
 {
         struct helpers h;
 
-        if (virDomainMigrateSetMaxDowntime(dom, 50, 0) < 0)
-                virResetLastError(); /* the progress widens it all the same */
+        add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
+        if (c->failed)
+                return virt_error(e, "migration parameters");
         int rc = start_helpers(m, &h, e);
         if (rc)
                 return rc;
@@ -260,24 +263,38 @@ static int prepare_source(struct move *m, virConnectPtr c, struct domain_facts *
         return open_process(m, e);
 }
 
-/* From here to the end of libvirt's call. 0: it says that the guest has moved. */
-static int copy(struct move *m, struct err *e)
+/* Everything but the proof that libvirt's call needs. */
+static int make_ready(struct move *m, virConnectPtr c, struct call *call, virDomainPtr *dom,
+                      struct err *e)
 {
-        autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
         struct domain_facts f;
-        struct call call = {0};
-
-        if (!c)
-                return e->code;
         int rc = prepare_source(m, c, &f, e);
+
         if (!rc)
                 rc = peer_prepare(m, e);
         if (rc)
                 return rc;
-        autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, m->uuid);
-        if (!dom)
+        *dom = virDomainLookupByUUIDString(c, m->uuid);
+        if (!*dom)
                 return virt_error(e, "domain");
-        rc = fill_call(m, dom, &f, &call, e);
+        if (virDomainMigrateSetMaxDowntime(*dom, 50, 0) < 0)
+                virResetLastError(); /* the progress widens it all the same */
+        return fill_call(m, *dom, &f, call, e);
+}
+
+/* From here to the end of libvirt's call. 0: it says that the guest has moved. */
+static int copy(struct move *m, struct err *e)
+{
+        autoconnect virConnectPtr c = virt_connect(m->a->virt, e);
+        autodomain virDomainPtr dom = NULL;
+        struct call call = {0};
+        struct err unproven;
+        int rc = c ? make_ready(m, c, &call, &dom, e) : e->code;
+
+        if (peer_proof_end(m, &unproven)) { /* it tells more than what failed for it as well */
+                *e = unproven;
+                rc = e->code;
+        }
         if (!rc)
                 rc = call_libvirt(m, dom, &call, e);
         virTypedParamsFree(call.p, call.n);

@@ -3,7 +3,7 @@
  * libvirt's call (move.c); the handover, which waits for the source's death and resumes the target
  * (handover.c); the progress, which looks at the job, widens the allowed pause and aborts
  * (progress.c); and the report, which writes status.transfer (report.c). The move outlives the
- * others.
+ * others. Before libvirt is asked to copy, one more seeks the proof that it may (peer.c).
  */
 #ifndef DROVER_AGENT_MOVE_H
 #define DROVER_AGENT_MOVE_H
@@ -30,8 +30,14 @@ struct move {
         /* how to reach the target */
         char peer_uri[AGENT_URI_MAX], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
-        bool clear;         /* the guest stays here: the target is to be cleared */
-        bool proven;        /* we resume the target; else libvirt does */
+        struct {
+                pthread_t thread;
+                bool sought; /* the thread is to be waited for */
+                int rc;
+                struct err error;
+        } proof;
+        bool clear;                   /* the guest stays here: the target is to be cleared */
+        bool proven;                  /* we resume the target; else libvirt does */
         struct guest_process process; /* pidfd -1: none */
         struct stoplog stoplog;       /* since the process was opened */
 
@@ -82,7 +88,15 @@ must_check int peer_addresses(const struct agent_config *c, const char *target,
                               const struct host *h, char peer_uri[AGENT_URI_MAX],
                               char migration_uri[300], struct err *e);
 
-/* Address, evidence and connection: everything that must be right before a byte is copied. */
+/*
+ * The evidence that both sides see the same disks, sought by a thread of its own while everything
+ * else is made ready, and from before the first word of the move is written: it touches nothing. No
+ * byte is copied without: libvirt is asked for nothing before it has ended well.
+ */
+must_check int peer_proof_begin(struct move *m, struct err *e);
+/* Waits for it. Then it is known where the memory goes, and whose the handover is (m->proven). */
+must_check int peer_proof_end(struct move *m, struct err *e);
+/* The connection, and nothing of an earlier move is left at its other end. The guest runs here. */
 must_check int peer_prepare(struct move *m, struct err *e);
 /* Only where the target's libvirtd is, and the connection. */
 must_check int peer_find(struct move *m, struct err *e);

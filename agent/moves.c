@@ -151,6 +151,18 @@ static void *run(void *arg)
         return NULL;
 }
 
+/*
+ * The first word on a migration is a compare-and-swap: whoever wins it copies. The proof is sought
+ * meanwhile, which touches nothing.
+ */
+static int claim(struct move *m, struct err *e)
+{
+        const struct transfer first = m->transfer; /* the proof will add to it */
+        int rc = peer_proof_begin(m, e);
+
+        return rc ? rc : report_write(m->a->kube, m->mig, m->mig->meta.rv, &first, e);
+}
+
 /* Takes mig and vm over, also on failure. */
 static int begin(struct moves *r, struct migration *mig, struct vm *vm, bool rejoin, struct err *e)
 {
@@ -162,6 +174,11 @@ static int begin(struct moves *r, struct migration *mig, struct vm *vm, bool rej
         if (rc) {
                 migration_free(mig);
                 vm_free(vm);
+                return rc;
+        }
+        rc = rejoin ? 0 : claim(m, e);
+        if (rc) {
+                move_free(m);
                 return rc;
         }
         pthread_mutex_lock(&r->lock);
@@ -223,19 +240,15 @@ static const char *refusal(const struct agent *a, const struct migration *m, con
         return NULL;
 }
 
-/* The first word on a migration is a compare-and-swap: whoever wins it copies. */
-static int say_first(struct agent *a, struct migration *m, enum transfer_state state,
-                     const char *message, struct err *e)
+/* The only word on a migration that is not begun; a compare-and-swap, too. */
+static int decline(struct agent *a, const struct migration *m, enum transfer_state state,
+                   const char *message, struct err *e)
 {
         int64_t now = wall_us();
-        struct transfer t = {.state = state, .message = message, .started_us = now};
+        const struct transfer t = {
+                .state = state, .message = message, .started_us = now, .ended_us = now};
 
-        if (state != TRANSFER_RUNNING)
-                t.ended_us = now;
-        int rc = report_write(a->kube, m, m->meta.rv, &t, e);
-        if (!rc)
-                m->status.transfer = t;
-        return rc;
+        return report_write(a->kube, m, m->meta.rv, &t, e);
 }
 
 static bool over(const struct migration *m)
@@ -259,14 +272,12 @@ static int begin_new(struct agent *a, struct migration *m, struct vm *vm, struct
         const char *no = refusal(a, m, vm);
         int rc;
 
-        if (no)
-                rc = say_first(a, m, TRANSFER_FAILED, no, e);
-        else if (m->spec.cancel)
-                rc = say_first(a, m, TRANSFER_CANCELLED, "cancelled before the copy began", e);
-        else
-                rc = say_first(a, m, TRANSFER_RUNNING, "", e);
-        if (!rc && !no && !m->spec.cancel)
+        if (!no && !m->spec.cancel)
                 return begin(a->moves, m, vm, false, e);
+        if (no)
+                rc = decline(a, m, TRANSFER_FAILED, no, e);
+        else
+                rc = decline(a, m, TRANSFER_CANCELLED, "cancelled before the copy began", e);
         migration_free(m);
         if (vm)
                 vm_free(vm);

@@ -19,7 +19,7 @@
 #define UID_SIZE  40
 #define TEXT_SIZE (OFFERS_MAX * OFFER_SIZE)
 #define AGAIN_MS  1000 /* for pools that are not healthy now */
-#define LOOK_MS   20
+#define LOOK_MS   10
 #define GRACE_MS  1000 /* for the child, beyond what it waits itself */
 
 /* --- the target */

@@ -196,28 +196,61 @@ static int check_name(const struct move *m, struct err *e)
                        m->mig->status.target, (long long)ms);
 }
 
-int peer_prepare(struct move *m, struct err *e)
+static int prove(struct move *m, const struct host *target, struct err *e)
 {
         const char *pools[AGENT_POOLS_MAX];
+        char uri[AGENT_URI_MAX]; /* m->peer_uri, which is in use by now */
         size_t n = disks_pools(m->vm, pools);
-        struct host *h;
-        int rc = read_target(m, &h, e);
+        int rc = peer_addresses(&m->a->config, m->mig->status.target, target, uri, m->migration_uri,
+                                e);
 
-        if (rc)
-                return rc;
-        rc = take_addresses(m, h, e);
         if (!rc)
-                rc = check_published(m, h, e);
+                rc = check_published(m, target, e);
         if (!rc)
                 rc = check_name(m, e);
         for (size_t i = 0; i < n && !rc; i++)
-                rc = prove_shared(m, h, pools[i], e);
-        if (!rc) {
-                m->proven = !fast_allowed(m, h, pools, n);
-                tell_handover(m);
+                rc = prove_shared(m, target, pools[i], e);
+        if (rc)
+                return rc;
+        m->proven = !fast_allowed(m, target, pools, n);
+        tell_handover(m);
+        return 0;
+}
+
+static void *proof_run(void *move)
+{
+        struct move *m = move;
+        struct host *target;
+
+        m->proof.rc = read_target(m, &target, &m->proof.error);
+        if (!m->proof.rc) {
+                m->proof.rc = prove(m, target, &m->proof.error);
+                host_free(target);
         }
-        host_free(h);
-        if (!rc)
-                rc = connect_target(m, e);
+        return NULL;
+}
+
+int peer_proof_begin(struct move *m, struct err *e)
+{
+        agent_peer_uri(&m->a->config, m->mig->status.target, m->peer_uri);
+        m->proof.sought = !pthread_create(&m->proof.thread, NULL, proof_run, m);
+        return m->proof.sought ? 0 : err_set(e, -EAGAIN, "no thread for the proof of sharedness");
+}
+
+int peer_proof_end(struct move *m, struct err *e)
+{
+        if (!m->proof.sought)
+                return err_set(e, -EINVAL, "no proof of sharedness was sought");
+        pthread_join(m->proof.thread, NULL);
+        m->proof.sought = false;
+        if (m->proof.rc)
+                *e = m->proof.error;
+        return m->proof.rc;
+}
+
+int peer_prepare(struct move *m, struct err *e)
+{
+        int rc = connect_target(m, e);
+
         return rc ? rc : peer_clear(m, e);
 }

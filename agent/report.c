@@ -41,6 +41,7 @@ static struct transfer first(struct move *m)
         pthread_mutex_lock(&m->lock);
         struct transfer t = m->transfer;
         pthread_mutex_unlock(&m->lock);
+        t.proven = m->mig->status.transfer.proven; /* the proof may have said more by now */
         return t;
 }
 

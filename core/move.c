@@ -59,10 +59,25 @@ static int64_t backoff(const struct plan *p, const char *hash)
         return wait_s ? last_us + wait_s * SECOND_US - p->in->now_us : 0;
 }
 
+/*
+ * The VM shows its move from the write on that notes the wish for it: nothing is left to be said of
+ * it until a target is chosen, and no write stands between that and the copy.
+ */
+static void show_begun(struct plan *p, const char *name)
+{
+        struct vm *next = p->next;
+
+        next->status.migration.name = name;
+        next->status.migration.phase = mig_phase_name(MIG_PENDING);
+        next->status.migration.target = "";
+        next->status.migration.percent = 0;
+}
+
 void plan_begin_move(struct plan *p, enum mig_reason reason, const char *why)
 {
         struct rec_action *act;
         int64_t last = 0, wait_us;
+        const char *name;
         char hash[17];
 
         if (plan_wish_wavers(p))
@@ -78,11 +93,12 @@ void plan_begin_move(struct plan *p, enum mig_reason reason, const char *why)
 
                 last = n > last ? n : last;
         }
-        act = plan_add(p, REC_CREATE_MIGRATION,
-                       plan_text(p, "%s-%lld-%lld", p->vm->meta.name,
-                                 (long long)p->vm->status.owner.epoch, (long long)last + 1));
+        name = plan_text(p, "%s-%lld-%lld", p->vm->meta.name, (long long)p->vm->status.owner.epoch,
+                         (long long)last + 1);
+        act = plan_add(p, REC_CREATE_MIGRATION, name);
         act->reason = reason;
         act->why = why;
+        show_begun(p, name);
 }
 
 /* --- one migration */

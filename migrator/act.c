@@ -2,7 +2,6 @@
 
 #include "api/codec.h"
 #include "base/log.h"
-#include "kube/event.h"
 #include "migrator/handle.h"
 #include "migrator/metrics.h"
 
@@ -27,17 +26,9 @@ static int no_memory(struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
 }
 
-/* A word to the person who looks at the VM; that it cannot be said stops nothing. */
 static void tell(const struct doing *d, const char *type, const char *reason, const char *message)
 {
-        const struct kube_event_about about = {DROVER_API_VERSION, "VirtualMachine", d->vm->meta.ns,
-                                               d->vm->meta.name, d->vm->meta.uid};
-        struct err e;
-
-        log_msg(LOG_INFO, message, "namespace", d->vm->meta.ns, "vm", d->vm->meta.name, "reason",
-                reason, NULL);
-        if (kube_event_record(client(d), &about, "drover-migrator", type, reason, message, &e) < 0)
-                log_err(&e, "event not recorded", "vm", d->vm->meta.name, NULL);
+        news_tell(d->actor->news, d->vm, type, reason, message);
 }
 
 /* --- compare-and-swap of an object's status or metadata */

@@ -4,6 +4,7 @@
 
 #include "kube/lease.h"
 #include "migrator/gather.h"
+#include "migrator/news.h"
 
 #define ACT_LEASE_MS 15000
 #define ACT_RENEW_MS 10000
@@ -18,6 +19,7 @@ struct actor {
         const char *handle_image;
         const struct kube_election *election; /* NULL: nobody else may act */
         uint64_t term;                        /* in which we took over */
+        struct news *news;                    /* NULL: events are only logged */
 };
 
 /*

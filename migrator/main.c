@@ -56,9 +56,10 @@ static void work(struct world *w, const struct config *cfg, const struct actor *
 }
 
 /* Until the end is asked for or the Lease is lost; then nothing more is written. */
-static int lead(struct world *w, const struct config *cfg, struct kube_election *el)
+static int lead(struct world *w, const struct config *cfg, struct kube_election *el,
+                struct news *news)
 {
-        const struct actor actor = {w, cfg->handle_image, el, kube_election_term(el)};
+        const struct actor actor = {w, cfg->handle_image, el, kube_election_term(el), news};
         bool taken_over = false;
         struct mono until;
         struct err e;
@@ -100,6 +101,7 @@ static int run(struct kube_client *client, struct http_server *http, const struc
                 .error = election_error,
         };
         struct kube_election *el = NULL;
+        struct news *news = NULL;
         struct world w;
         int rc = world_start(client, &w, e);
 
@@ -109,12 +111,15 @@ static int run(struct kube_client *client, struct http_server *http, const struc
                 usleep(20000);
         http_server_ready(http, true);
         log_msg(LOG_INFO, "all lists complete", NULL);
-        rc = kube_election_start(client, &election, &el, e);
+        rc = news_start(client, &news, e);
+        if (rc == 0)
+                rc = kube_election_start(client, &election, &el, e);
         while (rc == 0 && !stopping && !kube_election_wait(el, STANDBY_MS))
                 ;
         if (rc == 0 && !stopping)
-                rc = lead(&w, cfg, el);
+                rc = lead(&w, cfg, el, news);
         kube_election_stop(el);
+        news_stop(news);
         world_stop(&w);
         return rc;
 }

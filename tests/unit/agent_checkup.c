@@ -277,13 +277,29 @@ static void host_names(void **state)
         }
 }
 
+/* Missing, they are worth a word; there, they are nothing to tell. */
+static void dh_parameters(void **state)
+{
+        struct list l = begin();
+
+        (void)state;
+        checkup_dh_params(true, "/etc/x.pem", "n1", &l.f);
+        assert_int_equal(l.f.n, 0);
+        checkup_dh_params(false, "/etc/x.pem", "n1", &l.f);
+        assert_int_equal(l.f.n, 1);
+        assert_int_equal(l.f.v[0].check, DOCTOR_PKI);
+        assert_int_equal(l.f.v[0].verdict, DOCTOR_WARNING);
+        check_remedies(&l.f);
+        arena_free(l.arena);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(mounts),       cmocka_unit_test(space),
                 cmocka_unit_test(writes),       cmocka_unit_test(hypervisors),
                 cmocka_unit_test(certificates), cmocka_unit_test(bridges),
-                cmocka_unit_test(host_names),
+                cmocka_unit_test(host_names),   cmocka_unit_test(dh_parameters),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,35 @@ static void test_finalizer_first(void **state)
         assert_int_equal(w.out.v[0].kind, REC_ADD_FINALIZER);
 }
 
+/* One write fewer while the scheduler seeks a node: the one that notes the wish shows it all. */
+static void test_a_move_is_shown_by_the_write_that_begins_it(void **state)
+{
+        const struct rec_action *set;
+
+        (void)state;
+        running();
+        want_zone("b");
+        run();
+        assert_non_null(find(REC_CREATE_MIGRATION, "demo-1-1"));
+        set = find(REC_SET_VM, "demo");
+        assert_non_null(set);
+        assert_string_equal(set->vm->status.migration.name, "demo-1-1");
+        assert_string_equal(set->vm->status.migration.phase, "Pending");
+        assert_string_equal(set->vm->status.migration.target, "");
+        const struct vm_status shown = set->vm->status;
+        add_migration("demo-1-1");
+        w.vm.status = shown;
+        run();
+        assert_non_null(find(REC_CREATE_POD, "drover-move-demo-1-1"));
+        set = find(REC_SET_VM, "demo");
+        assert_string_equal(set->vm->status.migration.name, shown.migration.name);
+        assert_string_equal(set->vm->status.migration.phase, shown.migration.phase);
+        assert_string_equal(set->vm->status.migration.target, shown.migration.target);
+        assert_int_equal(set->vm->status.migration.percent, shown.migration.percent);
+        assert_int_equal(set->vm->status.phase, shown.phase);
+        assert_int_equal(set->vm->status.conditions.n, shown.conditions.n);
+}
+
 static void test_stop_waits_for_the_agents_word(void **state)
 {
         (void)state;
@@ -1383,6 +1412,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(test_start),
                 T(test_finalizer_first),
+                T(test_a_move_is_shown_by_the_write_that_begins_it),
                 T(test_stop_waits_for_the_agents_word),
                 T(test_delete),
                 T(test_deleting_a_halted_vm_takes_its_disks),

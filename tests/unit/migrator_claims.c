@@ -226,7 +226,7 @@ static int teardown(void **state)
 
 static int turn_of(const char *vm)
 {
-        const struct actor actor = {&scene, "handle", NULL, 0};
+        const struct actor actor = {&scene, "handle", NULL, 0, NULL};
         const struct permit_limits one = {1, 1};
         char key[64];
         struct err e;

@@ -27,6 +27,7 @@ static struct {
         struct fake_objects objects; /* its lock guards all of the cluster below */
         struct fake *server;
         struct kube_client *client;
+        struct news *news;
         _Atomic bool stop, stop_workers;
         pthread_t threads[16];
         int nthreads;
@@ -154,7 +155,7 @@ static void *watcher(void *arg)
 
 static void *worker(void *arg)
 {
-        const struct actor actor = {&scene, "handle", NULL, 0};
+        const struct actor actor = {&scene, "handle", NULL, 0, c.news};
         const struct permit_limits limits = {100, 100};
         char key[KUBE_KEY_MAX];
         struct err e;
@@ -460,8 +461,10 @@ static int setup(void **state)
 static void start_all(void)
 {
         static unsigned seeds[] = {2, 3};
+        struct err e;
 
         begin_world();
+        assert_int_equal(news_start(c.client, &c.news, &e), 0);
         spawn(watcher, NULL);
         spawn(agents, NULL);
         spawn(scheduler, &seeds[0]);
@@ -475,6 +478,8 @@ static void join_all(void)
         c.stop = c.stop_workers = true;
         while (c.nthreads)
                 pthread_join(c.threads[--c.nthreads], NULL);
+        news_stop(c.news);
+        c.news = NULL;
         c.stop = c.stop_workers = false;
 }
 
@@ -540,6 +545,18 @@ static void wait_running(int want)
         }
 }
 
+/* Somebody was told of a node that had no room: else nothing was at stake. */
+static void wait_refused(void)
+{
+        struct mono start = mono_now();
+
+        while (!tally().refused) {
+                if (mono_ms_between(start, mono_now()) > PATIENT)
+                        fail_msg("nobody was refused");
+                nap(5);
+        }
+}
+
 static void set_slots(int n, int slots)
 {
         lock();
@@ -560,7 +577,7 @@ static void fifty_vms_on_four_hosts(void **state)
         nap(300); /* nobody is added to them */
         wait_running(7 + 8 + 9 + 10);
         never_too_many();
-        assert_true(tally().refused > 0); /* else nothing was at stake */
+        wait_refused();
         set_slots(3, 64);
         wait_running(VMS);
         never_too_many();

@@ -247,14 +247,18 @@ int extender_priorities_encode(const struct extender_args *args, const int *scor
         static const char *const DIGITS[] = {"0", "1", "2", "3", "4", "5",
                                              "6", "7", "8", "9", "10"};
 
-        buf_adds(b, "[");
+        const char *before = "[{\"Host\":";
+
         for (size_t i = 0; i < args->names.n; i++) {
-                buf_adds(b, i ? ",{\"Host\":" : "{\"Host\":");
+                if (scores[i] == EXTENDER_UNNAMED)
+                        continue;
+                buf_adds(b, before);
+                before = ",{\"Host\":";
                 add_span(b, args->nodes[i].name);
                 buf_adds(b, ",\"Score\":");
                 buf_adds(b, DIGITS[scores[i]]);
                 buf_adds(b, "}");
         }
-        buf_adds(b, "]");
+        buf_adds(b, *before == '[' ? "[]" : "]");
         return b->failed ? b->error : 0;
 }

@@ -50,7 +50,8 @@ struct extender_filter_result {
 /* Appends the reply's JSON to b. */
 must_check int extender_filter_encode(const struct extender_args *args,
                                       const struct extender_filter_result *r, struct buf *b);
-/* scores[i] (0-10) of names[i]. */
+#define EXTENDER_UNNAMED (-1) /* a score that goes unsaid: for the scheduler that is a 0 */
+/* scores[i] (0-10, or EXTENDER_UNNAMED) of names[i]. */
 must_check int extender_priorities_encode(const struct extender_args *args, const int *scores,
                                           struct buf *b);
 

@@ -3,6 +3,7 @@
 #include "api/extender.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -135,6 +136,21 @@ void serve_filter(void *ctx, const struct http_request *req, struct http_reply *
         finish(s->filter_seconds, began);
 }
 
+/*
+ * The scheduler adds a score, times the weight, to what it has of the node: what all of them have
+ * in common decides nothing. Without it most nodes of a fleet have nothing to be told, and to read
+ * a score costs the scheduler more than it costs us to find it.
+ */
+static void keep_differences(int *scores, size_t n)
+{
+        int least = INT_MAX;
+
+        for (size_t i = 0; i < n; i++)
+                least = scores[i] < least ? scores[i] : least;
+        for (size_t i = 0; i < n; i++)
+                scores[i] = scores[i] > least ? scores[i] - least : EXTENDER_UNNAMED;
+}
+
 static void answer_scores(struct service *s, const struct extender_args *args,
                           struct http_reply *rep)
 {
@@ -147,6 +163,8 @@ static void answer_scores(struct service *s, const struct extender_args *args,
         if (scores &&
             fleet_scores(s->fleet, args->pod, &args->names, s->clock(), a, scores, &e) < 0)
                 memset(scores, 0, args->names.n * sizeof(*scores));
+        if (scores)
+                keep_differences(scores, args->names.n);
         if (scores && extender_priorities_encode(args, scores, &rep->body) == 0)
                 return;
         buf_reset(&rep->body);

@@ -295,10 +295,10 @@ int main(int argc, char **argv)
         measure("filter_names", serve_filter, &names, calls,
                 "],\"FailedNodes\":{},\"FailedAndUnresolvableNodes\":{},", 200, 1000);
         measure("filter_refused", serve_filter, &refused, calls, "500 CPUs", 200, 1000);
-        measure("prioritize_names", serve_prioritize, &names, calls, "Score\":9", 200, 1000);
+        measure("prioritize_names", serve_prioritize, &names, calls, "Score\":1}", 200, 1000);
         measure("filter_nodes", serve_filter, &nodes, calls / 10,
                 "\"FailedAndUnresolvableNodes\":{},", 3000, 6000);
-        measure("prioritize_nodes", serve_prioritize, &nodes, calls / 10, "Score\":9", 3000, 6000);
+        measure("prioritize_nodes", serve_prioritize, &nodes, calls / 10, "Score\":1}", 3000, 6000);
         free_calls(&names);
         free_calls(&refused);
         free_calls(&nodes);

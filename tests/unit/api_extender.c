@@ -281,6 +281,8 @@ static void nodes_go_back_as_they_came(void **state)
 static void priorities(void **state)
 {
         const int scores[] = {0, 10, 7};
+        const int unsaid[] = {EXTENDER_UNNAMED, 3, EXTENDER_UNNAMED};
+        const int silence[] = {EXTENDER_UNNAMED, EXTENDER_UNNAMED, EXTENDER_UNNAMED};
         autobuf struct buf b = buf_new(1 << 20);
         autobuf struct buf none = buf_new(10);
 
@@ -291,6 +293,12 @@ static void priorities(void **state)
                             "[{\"Host\":\"n1\",\"Score\":0},{\"Host\":\"n\\u0032\",\"Score\":10},"
                             "{\"Host\":\"n3\",\"Score\":7}]");
         assert_int_equal(extender_priorities_encode(&c.args, scores, &none), -E2BIG);
+        buf_reset(&b);
+        assert_int_equal(extender_priorities_encode(&c.args, unsaid, &b), 0);
+        assert_string_equal(b.data, "[{\"Host\":\"n\\u0032\",\"Score\":3}]");
+        buf_reset(&b);
+        assert_int_equal(extender_priorities_encode(&c.args, silence, &b), 0);
+        assert_string_equal(b.data, "[]");
         call_free(&c);
         c = call_of("{'Pod': {}, 'NodeNames': []}");
         buf_reset(&b);

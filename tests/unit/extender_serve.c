@@ -76,19 +76,34 @@ static void filter_answers_whole_nodes(void **state)
                       "reported a hypervisor there [rule 1 no-host]\"},\"Error\":\"\"}");
 }
 
-static void prioritize_scores_names(void **state)
+/* What the scheduler gets to add up: by how much a node is better than the worst of them. */
+static void prioritize_tells_differences(void **state)
 {
         (void)state;
         assert_int_equal(call(serve_prioritize, ARGS(POD, "[\"plain\",\"node2\"]")), 200);
+        assert_string_equal(body, "[{\"Host\":\"node2\",\"Score\":7}]");
+        event(fleet_host_event, KUBE_MODIFIED,
+              host_json("node1", "{\"uid\":\"u-x\",\"state\":\"Running\"}", "Healthy"));
+        assert_int_equal(call(serve_prioritize, ARGS(POD, "[\"node1\",\"plain\",\"node2\"]")), 200);
         assert_string_equal(body,
-                            "[{\"Host\":\"plain\",\"Score\":0},{\"Host\":\"node2\",\"Score\":7}]");
+                            "[{\"Host\":\"node1\",\"Score\":6},{\"Host\":\"node2\",\"Score\":7}]");
+        assert_int_equal(call(serve_prioritize, ARGS(POD, "[\"node1\",\"node2\"]")), 200);
+        assert_string_equal(body, "[{\"Host\":\"node2\",\"Score\":1}]");
+}
+
+/* Nodes that are alike, or of which nothing is known, or of a pod that is none of ours. */
+static void prioritize_says_nothing_of_equals(void **state)
+{
+        (void)state;
+        assert_int_equal(call(serve_prioritize, ARGS(POD, "[\"node1\",\"node2\"]")), 200);
+        assert_string_equal(body, "[]");
         assert_int_equal(
                 call(serve_prioritize, ARGS("{\"metadata\":{\"name\":\"p\"}}", "[\"node2\"]")),
                 200);
-        assert_string_equal(body, "[{\"Host\":\"node2\",\"Score\":0}]");
+        assert_string_equal(body, "[]");
         event(fleet_vm_event, KUBE_DELETED, vm_json("demo", 1, ""));
-        assert_int_equal(call(serve_prioritize, ARGS(POD, "[\"node2\"]")), 200);
-        assert_string_equal(body, "[{\"Host\":\"node2\",\"Score\":0}]");
+        assert_int_equal(call(serve_prioritize, ARGS(POD, "[\"plain\",\"node2\"]")), 200);
+        assert_string_equal(body, "[]");
         assert_int_equal(call(serve_prioritize, ARGS(POD, "[]")), 200);
         assert_string_equal(body, "[]");
 }
@@ -237,7 +252,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 scene_test(filter_answers_names),
                 scene_test(filter_answers_whole_nodes),
-                scene_test(prioritize_scores_names),
+                scene_test(prioritize_tells_differences),
+                scene_test(prioritize_says_nothing_of_equals),
                 scene_test(preempt_keeps_what_may_help),
                 scene_test(the_schedulers_mistakes_are_answered_with_an_error),
                 scene_test(what_is_no_call_at_all_is_refused),

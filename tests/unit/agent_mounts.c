@@ -197,7 +197,7 @@ static void an_end_does_not_wait_for_each(void **state)
         struct fuse_scene fuse;
 
         (void)state;
-        make_scene(20, 1000);
+        make_scene(20, 3000);
         if (!fuse_scene_mount(&fuse, s.paths[0])) {
                 assert_int_equal(pool_remove(s.root), 0);
                 skip();

@@ -75,13 +75,24 @@ bool child_wait(struct child *c, int64_t ms)
                 int64_t rest = mono_ms_between(mono_now(), end);
                 if (rest <= 0)
                         return false;
-                struct pollfd p[2] = {{.fd = c->pidfd, .events = POLLIN},
-                                      {.fd = c->out, .events = POLLIN}};
+                struct pollfd p[CHILD_FDS];
+                size_t n = child_fds(c, p);
                 /* Without a pidfd (too old a kernel, or no descriptor left) look every 10 ms. */
                 if (c->pidfd < 0 && rest > 10)
                         rest = 10;
-                (void)poll(p, 2, (int)rest);
+                (void)poll(p, n, (int)rest);
         }
+}
+
+size_t child_fds(const struct child *c, struct pollfd out[CHILD_FDS])
+{
+        size_t n = 0;
+
+        if (c->pidfd >= 0)
+                out[n++] = (struct pollfd){.fd = c->pidfd, .events = POLLIN};
+        if (c->out >= 0)
+                out[n++] = (struct pollfd){.fd = c->out, .events = POLLIN};
+        return n;
 }
 
 void child_kill(struct child *c)

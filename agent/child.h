@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mono.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,6 +34,9 @@ struct child {
 must_check int child_start(struct child *c, const char *const argv[], struct err *e);
 /* Collects output for up to ms; true when the child has ended. */
 bool child_wait(struct child *c, int64_t ms);
+/* What to wait for, into out; their number. child_wait takes in what comes. */
+#define CHILD_FDS 2
+size_t child_fds(const struct child *c, struct pollfd out[CHILD_FDS]);
 void child_kill(struct child *c);
 /* Kills it if it still runs; one that is stuck is left to child_reap. */
 void child_free(struct child *c);

@@ -36,13 +36,7 @@ bool lock_held(struct lock_holder *h)
 
 size_t lock_fds(const struct lock_holder *h, struct pollfd out[LOCK_FDS])
 {
-        size_t n = 0;
-
-        if (h->started && h->child.pidfd >= 0)
-                out[n++] = (struct pollfd){.fd = h->child.pidfd, .events = POLLIN};
-        if (h->started && h->child.out >= 0)
-                out[n++] = (struct pollfd){.fd = h->child.out, .events = POLLIN};
-        return n;
+        return h->started ? child_fds(&h->child, out) : 0;
 }
 
 void lock_kill(struct lock_holder *h)

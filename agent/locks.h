@@ -8,8 +8,6 @@
 
 #include "agent/child.h"
 
-#include <poll.h>
-
 struct lock_holder {
         struct child child; /* a process of its own: a hung mount may hold it for ever */
         bool started;
@@ -20,7 +18,7 @@ bool lock_hold(struct lock_holder *h, const char *pool, const char *node);
 /* It has its lock, as far as it has said. */
 bool lock_held(struct lock_holder *h);
 /* What to wait for until it has said so, into out; their number. */
-#define LOCK_FDS 2
+#define LOCK_FDS CHILD_FDS
 size_t lock_fds(const struct lock_holder *h, struct pollfd out[LOCK_FDS]);
 void lock_release(struct lock_holder *h);
 /* For many: first kill all of them, then free each by the same time. */

@@ -17,7 +17,7 @@
 #include <sys/eventfd.h>
 
 #define MOUNTINFO_MAX ((size_t)16 << 20)
-#define WATCH_FDS     (PROBER_FDS + 2) /* and those of the lock's holder */
+#define WATCH_FDS     (PROBER_FDS + LOCK_FDS)
 
 /* A mount and what is known of it: the thread's own, but for the view. */
 struct watch {

@@ -162,12 +162,8 @@ bool prober_step(struct prober *p, struct mono now)
 
 size_t prober_fds(const struct prober *p, struct pollfd out[PROBER_FDS])
 {
-        size_t n = 0;
+        size_t n = p->running ? child_fds(&p->child, out) : 0;
 
-        if (p->running && p->child.pidfd >= 0)
-                out[n++] = (struct pollfd){.fd = p->child.pidfd, .events = POLLIN};
-        if (p->running && p->child.out >= 0)
-                out[n++] = (struct pollfd){.fd = p->child.out, .events = POLLIN};
         if (p->ping) {
                 struct pollfd f = nfs_ping_fd(p->ping);
                 if (f.fd >= 0)

@@ -15,8 +15,6 @@
 #include "agent/probe.h"
 #include "base/mono.h"
 
-#include <poll.h>
-
 enum prober_stage {
         PROBER_IDLE,
         PROBER_ASKING,  /* the child is at it */
@@ -44,7 +42,7 @@ bool prober_step(struct prober *p, struct mono now);
 bool prober_released(struct prober *p);
 
 /* What may happen, into out; their number. */
-#define PROBER_FDS 3
+#define PROBER_FDS (CHILD_FDS + 1)
 size_t prober_fds(const struct prober *p, struct pollfd out[PROBER_FDS]);
 /* By when it wants to be stepped in any case; -1: not at all. In milliseconds from now. */
 int64_t prober_wait_ms(const struct prober *p, struct mono now);

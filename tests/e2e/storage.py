@@ -143,8 +143,7 @@ def fault(verdict, breakage):
             said = refusal(pod)
             expect(said and f"{verdict}: " in said and "[rule 7 pool-health]" in said, f"the extender says {said}")
             yield f"the extender: {said}"
-            mended = Clock()
-        mended.began = max(mended.began, time.monotonic() - 1)  # the mending itself takes a moment
+        mended = Clock()
         yield told(mended, "Healthy")
         lab.wait_for(lambda: refusal(pod) is None, mended.left(), "taken by the extender again", 0.2)
     return step

@@ -40,16 +40,18 @@ static void judge_paused(struct domain_facts *f)
 
         f->own = OWN_PAUSED;
         f->state = io_error ? DOMAIN_IO_ERROR : DOMAIN_PAUSED;
-        if (!incoming || (io_error && f->meta.fast))
-                return; /* libvirt has resumed who reads and writes, though the mark is there */
+        /*
+         * Who reads and writes has been resumed, though the mark is still there. One that an I/O
+         * error had stopped on its source arrives as "paused by user", like all the others.
+         */
+        if (!incoming || io_error)
+                return;
         /*
          * While a guest is being received its state says "paused for migration"; libvirt changes
          * that to "paused by user" when the whole of it has arrived and the source asked for
-         * VIR_MIGRATE_PAUSED. A libvirtd that is started anew says of one that an I/O error had
-         * stopped on the source what QEMU says, "paused by an I/O error": that it has run here
-         * does not follow.
+         * VIR_MIGRATE_PAUSED.
          */
-        bool whole = f->vir_reason == VIR_DOMAIN_PAUSED_USER || io_error;
+        bool whole = f->vir_reason == VIR_DOMAIN_PAUSED_USER;
         f->state = whole ? DOMAIN_RECEIVED : DOMAIN_INCOMING;
         f->own = whole ? OWN_RECEIVED : OWN_RECEIVING;
 }

@@ -26,7 +26,7 @@ must_check int domain_read(virConnectPtr c, const char *uuid, struct domain_fact
 void domain_machine(virConnectPtr c, const char *uuid, char *out, size_t size);
 /* Why it is in its state, a sentence; "" while it runs. */
 const char *domain_reason(const struct domain_facts *f);
-/* QEMU has paused it after an I/O error of a disk, now or before it was sent here. */
+/* QEMU has paused it after an I/O error of a disk. */
 bool domain_io_error(const struct domain_facts *f);
 /* Judges vir_state and vir_reason; own, state and active are set. */
 void domain_judge(struct domain_facts *f);

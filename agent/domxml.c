@@ -29,7 +29,7 @@ int domain_meta_print(const struct domain_meta *m, bool prefixed, struct buf *b)
         buf_addf(b, " epoch='%" PRId64 "'", m->epoch);
         xml_attr(b, "restartedAt", m->restarted_at);
         if (m->incoming)
-                buf_adds(b, m->fast ? " incoming='fast'" : " incoming='1'");
+                buf_adds(b, " incoming='1'");
         if (*m->migration)
                 xml_attr(b, "migration", m->migration);
         if (m->ended)
@@ -58,7 +58,6 @@ bool domain_meta_parse(const char *xml, struct domain_meta *out)
         m.epoch = strtoll(number, NULL, 10);
         xml_get(&tag, "restartedAt", m.restarted_at, sizeof(m.restarted_at));
         m.incoming = xml_get(&tag, "incoming", flag, sizeof(flag));
-        m.fast = m.incoming && !strcmp(flag, "fast");
         xml_get(&tag, "migration", m.migration, sizeof(m.migration));
         m.ended = xml_get(&tag, "ended", flag, sizeof(flag));
         *out = m;

@@ -21,7 +21,6 @@ struct domain_meta {
         int64_t epoch;
         char restarted_at[OWN_RESTARTED_MAX + 1];
         bool incoming;      /* sent by a migration and not resumed yet */
-        bool fast;          /* when incoming: by libvirt's own handover, which resumes it itself */
         char migration[40]; /* the uid of that migration, "" for none */
         bool ended;         /* the guest powered itself off */
 };

@@ -108,12 +108,8 @@ static enum ho_target look(struct move *m, struct arrival *t, struct err *e)
                 return HO_TARGET_RUNS;
         if (state != VIR_DOMAIN_PAUSED)
                 return HO_TARGET_ABSENT;
-        /* Who has been resumed by libvirt may have met an I/O error since. One that arrives paused
-         * may have met it on the source. */
-        if (reason == VIR_DOMAIN_PAUSED_IOERROR && !m->proven)
-                return HO_TARGET_RUNS;
-        if (reason != VIR_DOMAIN_PAUSED_USER && reason != VIR_DOMAIN_PAUSED_IOERROR)
-                return HO_TARGET_RECEIVING;
+        if (reason != VIR_DOMAIN_PAUSED_USER)
+                return reason == VIR_DOMAIN_PAUSED_IOERROR ? HO_TARGET_RUNS : HO_TARGET_RECEIVING;
         return job_agrees(t->dom) ? HO_TARGET_COMPLETE : HO_TARGET_RECEIVING;
 }
 

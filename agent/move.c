@@ -133,7 +133,6 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
         meta.migration[0] = '\0';
         int rc = target_xml(dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
         meta.incoming = true;
-        meta.fast = !m->proven;
         snprintf(meta.migration, sizeof(meta.migration), "%s", m->mig->meta.uid);
         if (!rc)
                 rc = target_xml(dom, 0, &meta, &live, e);

@@ -262,13 +262,8 @@ static int64_t do_keep(const struct job *j)
 
 static int64_t do_resume(const struct job *j)
 {
-        int64_t wait = domain_io_error(&j->facts) ? retry_wait_ms(j) : 0;
         struct err e = {0};
 
-        if (wait)
-                return wait;
-        if (domain_io_error(&j->facts))
-                starts_retried(j->a->starts, j->uuid, now_ms());
         if (fresh_still_sent(j->a->kube, j->fresh, j->facts.meta.migration, j->a->config.node,
                              j->facts.meta.epoch, &e))
                 return failed(j, &e, "cannot resume received guest");

@@ -287,16 +287,12 @@ static enum preflight_rule candidate(const struct vm *vm, const struct rec_node 
         return preflight(vm, source, n, &transient, message);
 }
 
-bool preflight_any(const struct vm *vm, const struct rec_node *source, const struct rec_node *nodes,
-                   size_t nnodes)
+bool preflight_suits(const struct vm *vm, const struct rec_node *source, const struct rec_node *n)
 {
         char message[PREFLIGHT_MESSAGE_MAX];
 
-        for (size_t i = 0; i < nnodes; i++)
-                if (strcmp(nodes[i].name, source->name) != 0 &&
-                    candidate(vm, source, &nodes[i], message) == PREFLIGHT_OK)
-                        return true;
-        return false;
+        return strcmp(n->name, source->name) != 0 &&
+               candidate(vm, source, n, message) == PREFLIGHT_OK;
 }
 
 /* In which order they are told: what fits, then what the placement would allow. */

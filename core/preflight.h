@@ -39,9 +39,8 @@ enum preflight_rule preflight(const struct vm *vm, const struct rec_node *source
                               const struct rec_node *target, bool *transient,
                               char message[PREFLIGHT_MESSAGE_MAX]);
 
-/* One of the nodes, but the source, could take the guest now. */
-bool preflight_any(const struct vm *vm, const struct rec_node *source, const struct rec_node *nodes,
-                   size_t nnodes);
+/* The node, which is not the source, could be chosen to take the guest now. */
+bool preflight_suits(const struct vm *vm, const struct rec_node *source, const struct rec_node *n);
 
 #define PREFLIGHT_VERDICTS_MAX 16
 

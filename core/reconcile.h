@@ -115,6 +115,7 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
 #define REC_SILENT_MS       15000 /* a heartbeat that has not changed for so long counts for nothing */
 #define REC_SETTLE_MS       500   /* a placement that has stood so long is meant */
 #define REC_AILING_MS       10000 /* beyond what makes a pool unhealthy; it may pass by itself */
+#define REC_REFUGE_MS       30000 /* healthy for so long is a node that a guest flees to */
 #define REC_READY_WAIT_S    30    /* the old handle's wait for the new one to be Ready */
 #define REC_ROOM_AGAIN_MS   10000 /* between looks whether a host has room for a larger guest now */
 #define REC_BACKOFF_MIN_S   10

@@ -51,6 +51,39 @@ const char *plan_ails(struct plan *p)
         return m ? plan_text(p, "%s: pool %s: %s", owner->name, m->pool, m->reason) : NULL;
 }
 
+/* Until its pools have been healthy for long enough; 0 also when nothing is known of that. */
+static int64_t unproven_us(const struct rec_node *n, int64_t now_us)
+{
+        const struct condition *c = condition_get(&n->host->conditions, "StorageHealthy");
+        int64_t stood = c ? now_us - c->since_us : 0;
+
+        if (!c || strcmp(c->status, "True") != 0 || stood < 0 || stood >= REC_REFUGE_MS * 1000)
+                return 0;
+        return REC_REFUGE_MS * 1000 - stood;
+}
+
+/*
+ * A node that could take the guest, whose pools have been healthy all the while. When a server
+ * returns the nodes do not find it healthy at the same moment: that is no reason to move.
+ */
+static bool has_refuge(struct plan *p)
+{
+        const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
+
+        for (size_t i = 0; i < p->in->ncandidates; i++) {
+                const struct rec_node *n = &p->in->candidates[i];
+                int64_t left;
+
+                if (!preflight_suits(p->vm, owner, n))
+                        continue;
+                left = unproven_us(n, p->in->now_us);
+                if (!left)
+                        return true;
+                plan_again(p, left / 1000 + 1);
+        }
+        return false;
+}
+
 const char *plan_flees(struct plan *p)
 {
         const char *why = plan_ails(p);
@@ -62,8 +95,5 @@ const char *plan_flees(struct plan *p)
                 plan_again(p, left / 1000 + 1);
                 return NULL;
         }
-        return preflight_any(p->vm, plan_node(p, p->vm->status.owner.node), p->in->candidates,
-                             p->in->ncandidates)
-                       ? why
-                       : NULL;
+        return has_refuge(p) ? why : NULL;
 }

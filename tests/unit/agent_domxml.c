@@ -138,7 +138,7 @@ static void bounds(void **state)
 
 static void metadata_there_and_back(void **state)
 {
-        struct domain_meta m = {"a-ns", "na<me'", 3, "x&y", true, false, "m'1", true}, got;
+        struct domain_meta m = {"a-ns", "na<me'", 3, "x&y", true, "m'1", true}, got;
         autobuf struct buf b = buf_new(4096), out = buf_new(4096);
         struct err e;
 
@@ -149,17 +149,12 @@ static void metadata_there_and_back(void **state)
         assert_string_equal(got.name, m.name);
         assert_string_equal(got.restarted_at, m.restarted_at);
         assert_string_equal(got.migration, m.migration);
-        assert_true(got.epoch == 3 && got.incoming && !got.fast && got.ended);
-        buf_reset(&b);
-        m.fast = true;
-        assert_int_equal(domain_meta_print(&m, true, &b), 0);
-        assert_true(domain_meta_parse(buf_str(&b), &got));
-        assert_true(got.incoming && got.fast);
+        assert_true(got.epoch == 3 && got.incoming && got.ended);
         buf_reset(&b);
         m.incoming = m.ended = false;
         assert_int_equal(domain_meta_print(&m, false, &b), 0);
         assert_true(domain_meta_parse(buf_str(&b), &got));
-        assert_false(got.incoming || got.fast || got.ended);
+        assert_false(got.incoming || got.ended);
         assert_false(domain_meta_parse("<domain><metadata/></domain>", &got));
         assert_false(domain_meta_parse("<vm namespace='a' name='b'/>", &got)); /* no epoch */
 

@@ -40,8 +40,8 @@ static void judgement(void **state)
                  DOMAIN_PAUSED, "person"},
                 {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR, true, false, false, OWN_PAUSED,
                  DOMAIN_IO_ERROR, "input/output"},
-                {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR, true, true, false, OWN_RECEIVED,
-                 DOMAIN_RECEIVED, "not resumed yet"},
+                {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR, true, true, false, OWN_PAUSED,
+                 DOMAIN_IO_ERROR, "input/output"},
                 {VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, true, false, false, OWN_ENDED,
                  DOMAIN_SHUTOFF, "powered itself off"},
                 {VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_UNKNOWN, true, false, true, OWN_ENDED,
@@ -71,23 +71,6 @@ static void judgement(void **state)
                         fail_msg("row %zu: own %d, state %d, \"%s\"", i, (int)f.own, (int)f.state,
                                  domain_reason(&f));
         }
-}
-
-/* libvirt's own handover resumes the guest: what reads and writes has run here. */
-static void who_came_fast_has_run(void **state)
-{
-        struct domain_facts f = {.ours = true,
-                                 .vir_state = VIR_DOMAIN_PAUSED,
-                                 .vir_reason = VIR_DOMAIN_PAUSED_IOERROR};
-
-        (void)state;
-        f.meta.incoming = f.meta.fast = true;
-        domain_judge(&f);
-        assert_int_equal(f.own, OWN_PAUSED);
-        assert_int_equal(f.state, DOMAIN_IO_ERROR);
-        f.vir_reason = VIR_DOMAIN_PAUSED_MIGRATION;
-        domain_judge(&f);
-        assert_int_equal(f.own, OWN_RECEIVING);
 }
 
 /* --- the table */
@@ -420,7 +403,6 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(judgement),
-                cmocka_unit_test(who_came_fast_has_run),
                 cmocka_unit_test(entries),
                 cmocka_unit_test(notices),
                 cmocka_unit_test(restarts_are_paced),

@@ -92,6 +92,28 @@ static void test_fails_everywhere(void **state)
         assert_int_equal(w.nmigs, 1);
 }
 
+/* The server is back: one node finds it healthy sooner than the other. */
+static void test_recovering_is_no_refuge(void **state)
+{
+        struct condition c[2] = {w.ready[1], {"StorageHealthy", "True", "Healthy", "", 0}};
+
+        (void)state;
+        running();
+        ails(0);
+        ails(1);
+        play();
+        later(60000);
+        recovers(1);
+        c[0] = w.ready[1];
+        c[1].since_us = w.now;
+        w.hosts[1].conditions = (struct conditions){c, 2};
+        play();
+        assert_int_equal(w.nmigs, 0);
+        assert_int_equal(w.out.again_ms, REC_REFUGE_MS + 1);
+        later(REC_REFUGE_MS);
+        assert_int_equal(w.nmigs, 1);
+}
+
 static void stays(void)
 {
         ails(0);
@@ -270,6 +292,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(test_fails_on_its_node_alone),
                 T(test_fails_everywhere),
+                T(test_recovering_is_no_refuge),
                 T(test_another_directory_is_no_refuge),
                 T(test_nor_is_where_it_may_not_be),
                 T(test_nor_is_a_node_that_is_not_heard),

@@ -24,7 +24,15 @@
 
 #include <cmocka.h>
 
-#define MANY    100
+/* A sanitizer makes each probe's start so dear that a hundred leave nothing to other tests. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MANY 20
+#endif
+#endif
+#ifndef MANY
+#define MANY 100
+#endif
 #define WAIT_MS 60000 /* on a machine that is busy with other things */
 
 static struct scene {
@@ -189,6 +197,8 @@ static void a_hundred_stuck_mounts(void **state)
         all_are(MANY, NULL);
         end();
         assert_int_equal(entries_of("/proc/self/fd"), fds_before);
+        while (child_reap()) /* who was slow to die on a busy machine */
+                poll(NULL, 0, 10);
         assert_int_equal(children(), 0);
 }
 

@@ -52,6 +52,11 @@ def kubectl(*args, **kw):
     return run(KUBECTL, *args, **kw).stdout
 
 
+def timeout(seconds):
+    """For kubectl's own waiting."""
+    return f"--timeout={seconds * PATIENCE:g}s"
+
+
 def get(kind, name=None, *args, namespace="default"):
     """The object, or the list of items; None when there is no such object."""
     words = ["get", kind] + ([name] if name else []) + ["-n", namespace, "-o", "json", *args]

@@ -100,8 +100,8 @@ class Scenario:
 
     def components_ready(self):
         for name in COMPONENTS:
-            lab.kubectl("rollout", "status", "-n", "drover-system", f"deployment/{name}", "--timeout=120s")
-        lab.kubectl("rollout", "status", "-n", "drover-system", "daemonset/drover-agent", "--timeout=120s")
+            lab.kubectl("rollout", "status", "-n", "drover-system", f"deployment/{name}", lab.timeout(120))
+        lab.kubectl("rollout", "status", "-n", "drover-system", "daemonset/drover-agent", lab.timeout(120))
         for n in get("nodes", namespace=""):
             name = n["metadata"]["name"]
             lab.watch("vmhost", name, lambda h: h and condition(h, "Ready").get("status") == "True", 60, "Ready",
@@ -133,7 +133,7 @@ class Scenario:
             expect(woken < WOKEN_S * lab.PATIENCE, f"bound only {woken:.1f} s after its storage was healthy again")
             yield f"bound to node2 {woken:.1f} s later"
         finally:
-            lab.kubectl("delete", "vm", "refused", "--ignore-not-found", "--timeout=60s")
+            lab.kubectl("delete", "vm", "refused", "--ignore-not-found", lab.timeout(60))
 
     @staticmethod
     def _why_pending(pod):
@@ -213,7 +213,7 @@ class Scenario:
     def delete_vm(self):
         if self.session:
             self.session.close()
-        lab.kubectl("delete", "vm", "demo", "--timeout=120s")
+        lab.kubectl("delete", "vm", "demo", lab.timeout(120))
         expect(not handles(), "a handle pod is left")
         lab.wait_for(lambda: not migrations(), 30, "rid of its migrations")
         for node in ("node1", "node2"):

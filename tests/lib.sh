@@ -16,10 +16,11 @@ export KUBECACHEDIR=$LAB/kubectl KUBERC=off
 
 # Addresses: the host is NET.0.1, the control plane (a namespace of its own, with the lab's bridge in it) NET.0.2, the
 # NFS server NET.0.3, node N NET.0.(10+N) with its pods in PODS.N.0/24; guests get NET.1.x by DHCP.
-# PATIENCE is how many times longer than on the fast lab all may take, GRACE after what time a silent node is lost.
+# OVERLAY is what is deployed, PATIENCE how many times longer than on the fast lab all may take, GRACE after what time a
+# silent node is lost.
 case $KIND in
-lab) NS=drover NET=10.99 PODS=10.88 SERVICES=10.96 PATIENCE=${DROVER_PATIENCE:-1} GRACE=20s ;;
-nfs) NS=dnfs NET=10.109 PODS=10.78 SERVICES=10.106 PATIENCE=${DROVER_PATIENCE:-5} GRACE=100s ;;
+lab) NS=drover NET=10.99 PODS=10.88 SERVICES=10.96 OVERLAY=manifests/overlays/lab PATIENCE=${DROVER_PATIENCE:-1} GRACE=20s ;;
+nfs) NS=dnfs NET=10.109 PODS=10.78 SERVICES=10.106 OVERLAY=tests/nfs/overlay PATIENCE=${DROVER_PATIENCE:-5} GRACE=100s ;;
 *)
 	echo "DROVER_LAB=$KIND: lab or nfs" >&2
 	exit 1
@@ -33,7 +34,7 @@ SERVER_IP=$NET.0.3
 CONTROL_NS=$NS-control
 SERVICE_CIDR=$SERVICES.0.0/16
 API_IP=$SERVICES.0.1       # ClusterIP of the kubernetes Service
-EXTENDER_IP=$SERVICES.0.20 # and of the extender's
+EXTENDER_IP=$SERVICES.0.20 # and of the extender's, as the overlay says
 node_ip() { echo "$NET.0.$((10 + $1))"; }
 
 say() { printf '%7.1f s  %s\n' "$(bc_seconds)" "$*"; }

@@ -162,7 +162,7 @@ format:
 # --- set-up, lab, demo, tests
 # one clock for all that the scripts say
 export LAB_STARTED := $(or $(LAB_STARTED),$(shell date +%s.%N))
-.PHONY: deps images lab-up down demo test test-faults e2e bench-migration bench-extender bench-admission help clean
+.PHONY: deps images lab-up down demo test test-faults test-nfs nfs-lab-up nfs-lab-down e2e bench-migration bench-extender bench-admission help clean
 deps:
 	@scripts/deps
 images: deps
@@ -185,6 +185,18 @@ e2e: lab-up
 test-faults: NODES = 4
 test-faults: lab-up
 	@tests/e2e/run --faults $(SEED)
+# The second lab: two nodes that are virtual machines with a kernel of their own, which mounts the pool by NFS. It may be
+# up beside the first.
+nfs-lab-up nfs-lab-down test-nfs: export DROVER_LAB = nfs
+nfs-lab-up: images
+	@scripts/deps nfs
+	@tests/cluster/build
+	@NODES=2 tests/lab/up
+	@scripts/deploy
+nfs-lab-down:
+	@tests/lab/down
+test-nfs: nfs-lab-up
+	@rc=0; tests/nfs/run || rc=1; tests/lab/down quiet; exit $$rc
 # moves by Drover against bare libvirt's, in pairs: half an hour
 bench-migration: lab-up
 	@tests/bench/migration
@@ -202,6 +214,8 @@ help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
 	@echo 'make test-faults       kill and cut off everything at every boundary of a move: an hour'
+	@echo 'make test-nfs          nodes as virtual machines, the pool on real NFS, whose server fails: half an hour'
+	@echo 'make nfs-lab-up        that lab; make nfs-lab-down removes it'
 	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
 	@echo 'make bench-extender    measure the answers of the extender, in process'
 	@echo 'make bench-admission   measure webhook and extender against Go ones, and the scheduler with the extender'

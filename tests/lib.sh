@@ -3,22 +3,39 @@
 VERSION=v1.36.3
 CACHE=${DROVER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/drover}
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-LAB=$TOP/build/lab
+# Two labs, which may be up at the same time. "lab": the nodes are namespaces of this machine. "nfs": they are virtual
+# machines with a kernel of their own, which mounts the pool by NFS; slow, since their CPUs are emulated.
+KIND=${DROVER_LAB:-lab}
+LAB=$TOP/build/$KIND
+TOOLS=$TOP/tests/$KIND # the kind's own: node, power, prepare
 BIN=$LAB/bin
 PKI=$LAB/pki
 export PATH=$PATH:/usr/sbin:/sbin
 # kubectl run by root for a user leaves nothing of root's in the user's home
 export KUBECACHEDIR=$LAB/kubectl KUBERC=off
 
-# Addresses: the host is 10.99.0.1, the control plane (a namespace of its own, with the lab's bridge in it)
-# 10.99.0.2, node N 10.99.0.(10+N) with its pods in 10.88.N.0/24; guests get 10.99.1.x by DHCP.
-HOST_LINK=drover0
-HOST_IP=10.99.0.1
-CONTROL_IP=10.99.0.2
-CONTROL_NS=drover-control
-SERVICE_CIDR=10.96.0.0/16
-API_IP=10.96.0.1           # ClusterIP of the kubernetes Service
-node_ip() { echo "10.99.0.$((10 + $1))"; }
+# Addresses: the host is NET.0.1, the control plane (a namespace of its own, with the lab's bridge in it) NET.0.2, the
+# NFS server NET.0.3, node N NET.0.(10+N) with its pods in PODS.N.0/24; guests get NET.1.x by DHCP.
+# OVERLAY is what is deployed, PATIENCE how many times longer than on the fast lab all may take, GRACE after what time a
+# silent node is lost.
+case $KIND in
+lab) NS=drover NET=10.99 PODS=10.88 SERVICES=10.96 OVERLAY=manifests/overlays/lab PATIENCE=${DROVER_PATIENCE:-1} GRACE=20s ;;
+nfs) NS=dnfs NET=10.109 PODS=10.78 SERVICES=10.106 OVERLAY=tests/nfs/overlay PATIENCE=${DROVER_PATIENCE:-5} GRACE=100s ;;
+*)
+	echo "DROVER_LAB=$KIND: lab or nfs" >&2
+	exit 1
+	;;
+esac
+export DROVER_PATIENCE=$PATIENCE
+HOST_LINK=${NS}0
+HOST_IP=$NET.0.1
+CONTROL_IP=$NET.0.2
+SERVER_IP=$NET.0.3
+CONTROL_NS=$NS-control
+SERVICE_CIDR=$SERVICES.0.0/16
+API_IP=$SERVICES.0.1       # ClusterIP of the kubernetes Service
+EXTENDER_IP=$SERVICES.0.20 # and of the extender's, as the overlay says
+node_ip() { echo "$NET.0.$((10 + $1))"; }
 
 say() { printf '%7.1f s  %s\n' "$(bc_seconds)" "$*"; }
 bc_seconds() { awk -v n="$(date +%s.%N)" -v s="${LAB_STARTED:-$(date +%s.%N)}" 'BEGIN { print n - s }'; }
@@ -29,9 +46,9 @@ die() {
 as_root() { # re-executes the calling script by sudo when we are not root: namespaces and bridges need it
 	[ "$(id -u)" -eq 0 ] || exec sudo -E "$@"
 }
-# The names that the lab uses (namespaces, bridge, cgroups) are the machine's: one lab at a time, and only the
+# The names that the lab uses (namespaces, bridge, cgroups) are the machine's: one lab of a kind at a time, and only the
 # checkout that made it takes it away. The file is the lock and holds the folder of the lab that is up.
-OWNER=/run/drover-lab
+OWNER=/run/$NS-lab
 one_at_a_time() { # one_at_a_time SCRIPT ARGUMENTS... : runs the calling script again, holding the lock
 	[ -z "${DROVER_LOCKED:-}" ] || return 0
 	local rc=0 owner
@@ -81,8 +98,8 @@ end() { # end FILE...: kills the recorded processes (nothing that the lab keeps 
 		rm -f "$file" "$file.start"
 	done
 }
-wait_until() { # wait_until SECONDS WHAT COMMAND... : asks often, until it says yes
-	local limit=$1 what=$2 began=$SECONDS
+wait_until() { # wait_until SECONDS WHAT COMMAND... : asks often, until it says yes; SECONDS are those of the fast lab
+	local limit=$(($1 * PATIENCE)) what=$2 began=$SECONDS
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		[ $((SECONDS - began)) -lt "$limit" ] || die "not $what within $limit s"

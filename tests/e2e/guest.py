@@ -37,7 +37,7 @@ def load(address, words):
 class Guest:
     def __init__(self, name, node, **fields):
         self.name = name
-        lab.kubectl("delete", "vm", name, "--ignore-not-found", "--timeout=120s")
+        lab.kubectl("delete", "vm", name, "--ignore-not-found", lab.timeout(120))
         lab.apply(spec(name, **{**pinned(node), **fields}))
         vm = lab.watch("vm", name, lambda v: v and at(v, "status.phase") == "Running" and at(v, "status.addresses"),
                        180, "Running with an address")
@@ -104,7 +104,7 @@ class Guest:
 
     def record(self):
         """A numbered record on the second disk, written and synced before the guest answers."""
-        with socket.create_connection((self.address, RECORD_PORT), timeout=60) as s:
+        with socket.create_connection((self.address, RECORD_PORT), timeout=60 * lab.PATIENCE) as s:
             answer = s.makefile().readline().strip()
         expect(answer == str(self.records), f"record {self.records}: the guest answered {answer!r}")
         self.records += 1
@@ -131,7 +131,7 @@ class Guest:
 
     def delete(self):
         self.session.close()
-        lab.kubectl("delete", "vm", self.name, "--timeout=120s")
+        lab.kubectl("delete", "vm", self.name, lab.timeout(120))
         lab.wait_for(lambda: not self.domains() and not self.pods(), 60, "gone")
 
 

@@ -17,10 +17,12 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAB = ROOT / "build" / "lab"
+KIND = os.environ.get("DROVER_LAB", "lab")  # "lab", or "nfs": see tests/lib.sh
+LAB = ROOT / "build" / KIND
 KUBECTL = LAB / "bin" / "kubectl"
 ENV = dict(os.environ, KUBECONFIG=str(LAB / "kubeconfig"), KUBECACHEDIR=str(LAB / "kubectl"), KUBERC="off")
 ECHO_PORT, BOOT_ID_PORT = 7, 7001
+PATIENCE = float(os.environ.get("DROVER_PATIENCE") or {"lab": 1, "nfs": 5}[KIND])  # limits of time are multiplied by it
 GAP_INTERVAL = 0.005
 GAP_OPEN_S = 10
 
@@ -40,7 +42,7 @@ def expect(condition, message):
 
 def run(*args, stdin=None, check=True, timeout=120):
     done = subprocess.run([str(a) for a in args], input=stdin, env=ENV, text=True,
-                          capture_output=True, timeout=timeout)
+                          capture_output=True, timeout=timeout * PATIENCE)
     if check and done.returncode:
         raise Failed(f"{' '.join(map(str, args))}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done
@@ -48,6 +50,11 @@ def run(*args, stdin=None, check=True, timeout=120):
 
 def kubectl(*args, **kw):
     return run(KUBECTL, *args, **kw).stdout
+
+
+def timeout(seconds):
+    """For kubectl's own waiting."""
+    return f"--timeout={seconds * PATIENCE:g}s"
 
 
 def get(kind, name=None, *args, namespace="default"):
@@ -124,7 +131,7 @@ def condition(obj, kind):
 
 def events(timeout, kind, *words, namespace="default"):
     """(type, object) of each event of `kubectl get --watch`, the objects of the beginning included; ends with the time."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     process = subprocess.Popen([str(KUBECTL), "get", kind, "-n", namespace, *words, "--watch", "-o", "json", "--output-watch-events"],
                                env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     decoder, text = json.JSONDecoder(), ""
@@ -153,23 +160,23 @@ def watch(kind, name, until, timeout, what, namespace="default"):
         if until(None if happened == "DELETED" else last):
             return last
     seen = at(last, "status") or at(last, "metadata")  # nothing of a Secret's data
-    raise Failed(f"{kind}/{name}: not {what} within {timeout} s; last seen: {json.dumps(seen)}")
+    raise Failed(f"{kind}/{name}: not {what} within {timeout * PATIENCE:g} s; last seen: {json.dumps(seen)}")
 
 
 def wait_for(probe, timeout, what, interval=0.1):
     """Asks probe() until it gives something true: for what has no watch (files, processes, metrics)."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while True:
         found = probe()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise Failed(f"not {what} within {timeout} s")
+            raise Failed(f"not {what} within {timeout * PATIENCE:g} s")
         time.sleep(interval)
 
 
 def node_exec(node, *args, check=True, timeout=60):
-    return run(ROOT / "tests" / "lab" / "node", node, *args, check=check, timeout=timeout).stdout
+    return run(ROOT / "tests" / KIND / "node", node, *args, check=check, timeout=timeout).stdout
 
 
 def domains(node):
@@ -208,17 +215,29 @@ class Faults:
                 f.write(words)
 
 
+def nfs_server(*action):
+    """What tests/nfs/server says that it can do."""
+    return run(ROOT / "tests" / "nfs" / "server", *action).stdout
+
+
 class HungMount:
     """with HungMount('node2'): every access to that node's pool hangs."""
 
     def __init__(self, node):
-        self.pid = mount_server(node)
+        self.node = node
+        self.pid = mount_server(node) if KIND == "lab" else None
 
     def __enter__(self):
-        os.kill(self.pid, signal.SIGSTOP)
+        if self.pid:
+            os.kill(self.pid, signal.SIGSTOP)
+        else:
+            nfs_server("cut", self.node)
 
     def __exit__(self, *_):
-        os.kill(self.pid, signal.SIGCONT)
+        if self.pid:
+            os.kill(self.pid, signal.SIGCONT)
+        else:
+            nfs_server("join", self.node)
 
 
 class Session:
@@ -226,7 +245,7 @@ class Session:
 
     def __init__(self, address):
         self.address = address
-        self.socket = socket.create_connection((address, ECHO_PORT), timeout=30)
+        self.socket = socket.create_connection((address, ECHO_PORT), timeout=30 * PATIENCE)
         self.turns = 0
 
     def say(self):
@@ -246,7 +265,7 @@ class Session:
 
 
 def boot_id(address):
-    with socket.create_connection((address, BOOT_ID_PORT), timeout=30) as s:
+    with socket.create_connection((address, BOOT_ID_PORT), timeout=30 * PATIENCE) as s:
         text = b""
         while more := s.recv(4096):
             text += more
@@ -271,7 +290,7 @@ class GapMeter:
 
     def __exit__(self, *_):
         """The gap that is open now counts: whoever stops is answered once more, or waits as long as a gap may last."""
-        seen, deadline = self.replies, time.monotonic() + GAP_OPEN_S
+        seen, deadline = self.replies, time.monotonic() + GAP_OPEN_S * PATIENCE
         while self.replies == seen and time.monotonic() < deadline:
             time.sleep(GAP_INTERVAL)
         self.stopping.set()

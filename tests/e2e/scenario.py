@@ -68,10 +68,11 @@ def migrations(vm="demo"):
 class Scenario:
     """State handed from step to step."""
 
-    def __init__(self, mibps=0):
-        """mibps: what the VM's copies are held to, so that a person can watch them; 0 is no limit."""
+    def __init__(self, mibps=0, gap_limit_ms=GAP_LIMIT_MS):
+        """mibps: what the VM's copies are held to, so that a person can watch them; 0 is no limit. gap_limit_ms: how long a
+        move may keep the guest from answering; None where only its success counts."""
         self.node = self.address = self.boot = self.session = self.gap = None
-        self.mibps = mibps
+        self.mibps, self.gap_limit_ms = mibps, gap_limit_ms
 
     # each step: (title, method)
     def steps(self):
@@ -99,8 +100,8 @@ class Scenario:
 
     def components_ready(self):
         for name in COMPONENTS:
-            lab.kubectl("rollout", "status", "-n", "drover-system", f"deployment/{name}", "--timeout=120s")
-        lab.kubectl("rollout", "status", "-n", "drover-system", "daemonset/drover-agent", "--timeout=120s")
+            lab.kubectl("rollout", "status", "-n", "drover-system", f"deployment/{name}", lab.timeout(120))
+        lab.kubectl("rollout", "status", "-n", "drover-system", "daemonset/drover-agent", lab.timeout(120))
         for n in get("nodes", namespace=""):
             name = n["metadata"]["name"]
             lab.watch("vmhost", name, lambda h: h and condition(h, "Ready").get("status") == "True", 60, "Ready",
@@ -129,10 +130,10 @@ class Scenario:
             yield "the storage is healthy again"
             lab.watch("pod", pod, lambda p: at(p, "spec.nodeName") == "node2", 30, "bound", namespace=NAMESPACE)
             woken = time.monotonic() - healthy
-            expect(woken < WOKEN_S, f"bound only {woken:.1f} s after its storage was healthy again")
+            expect(woken < WOKEN_S * lab.PATIENCE, f"bound only {woken:.1f} s after its storage was healthy again")
             yield f"bound to node2 {woken:.1f} s later"
         finally:
-            lab.kubectl("delete", "vm", "refused", "--ignore-not-found", "--timeout=60s")
+            lab.kubectl("delete", "vm", "refused", "--ignore-not-found", lab.timeout(60))
 
     @staticmethod
     def _why_pending(pod):
@@ -205,13 +206,14 @@ class Scenario:
         yield f"the same guest: boot id {self.boot}"
         self.gap = meter.gap_ms()
         yield f"longest gap {self.gap} ms at 5 ms interval ({meter.replies} echoes)"
-        yield figure("migration_gap", self.gap)
-        expect(self.gap < GAP_LIMIT_MS, f"longest gap {self.gap} ms, at most {GAP_LIMIT_MS} ms allowed")
+        if self.gap_limit_ms is not None:
+            yield figure("migration_gap", self.gap)
+            expect(self.gap < self.gap_limit_ms, f"longest gap {self.gap} ms, at most {self.gap_limit_ms} ms allowed")
 
     def delete_vm(self):
         if self.session:
             self.session.close()
-        lab.kubectl("delete", "vm", "demo", "--timeout=120s")
+        lab.kubectl("delete", "vm", "demo", lab.timeout(120))
         expect(not handles(), "a handle pod is left")
         lab.wait_for(lambda: not migrations(), 30, "rid of its migrations")
         for node in ("node1", "node2"):

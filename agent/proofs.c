@@ -74,9 +74,9 @@ static void read_options(struct proofs *p, struct pool_proof *x)
 }
 
 /*
- * An unhealthy pool is not written to, but looked at where that may do: a guest that leaves it wants
- * the proof of where it goes. This node says that it holds its lock only where others could be
- * refused it.
+ * An unhealthy pool is not written to, but looked at where that may do: a guest that leaves it
+ * wants the proof of where it goes. This node says that it holds its lock only where others could
+ * be refused it.
  */
 static void begin(struct proofs *p, struct pool_proof *x)
 {

@@ -171,8 +171,7 @@ enum sharing sharing_pair(const struct host *a, const struct host *b, const char
         if (wb == 1 && !wa && ma->health == MOUNT_UNHEALTHY)
                 wb = 0;
         if (wa || wb)
-                return wa >= wb ? tell(pool, na, nb, pa, message)
-                                : tell(pool, nb, na, pb, message);
+                return wa >= wb ? tell(pool, na, nb, pa, message) : tell(pool, nb, na, pb, message);
         if (*ma->identity && *mb->identity)
                 return SHARING_SHARED;
         snprintf(message, SHARING_MESSAGE_MAX,

@@ -80,8 +80,9 @@ bool sharing_forgotten(const struct sharing_track *t, int64_t now_ms);
 /*
  * Both nodes' words on a pool that both have: Shared when each says so of the other and both have
  * found the same identity. Where the pool is unhealthy on a, which writes no words then, b need not
- * have heard of it: what a reads and is refused is proof. If not, message names the pool, both nodes and what was found. That both
- * agents live is for the caller to know: what a silent one has said counts for nothing.
+ * have heard of it: what a reads and is refused is proof. If not, message names the pool, both
+ * nodes and what was found. That both agents live is for the caller to know: what a silent one has
+ * said counts for nothing.
  */
 enum sharing sharing_pair(const struct host *a, const struct host *b, const char *pool,
                           char message[SHARING_MESSAGE_MAX]);

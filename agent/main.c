@@ -237,8 +237,9 @@ static void stop(struct run *r)
         virt_stop(a->virt);
         proofs_stop(a->proofs);
         mounts_stop(a->mounts);
-        publish_stop(a->publisher);
+        publish_stop(a->publisher); /* which has been asking both */
         proofs_free(a->proofs);
+        mounts_free(a->mounts);
         moves_stop(a->moves);
         kube_store_free(a->vms);
         kube_store_free(a->pods);

@@ -403,15 +403,6 @@ static struct mounts *new_mounts(const struct agent_config *c)
         return m;
 }
 
-static void free_mounts(struct mounts *m)
-{
-        if (m->wake >= 0)
-                close(m->wake);
-        pthread_mutex_destroy(&m->lock);
-        free(m->fds);
-        free(m);
-}
-
 int mounts_start(const struct agent_config *c, void (*changed)(void *ctx), void *ctx,
                  struct mounts **out, struct err *e)
 {
@@ -419,7 +410,7 @@ int mounts_start(const struct agent_config *c, void (*changed)(void *ctx), void 
 
         if (!m || !m->fds || m->wake < 0) {
                 if (m)
-                        free_mounts(m);
+                        mounts_free(m);
                 return err_set(e, -ENOMEM, "out of memory or of descriptors");
         }
         register_metrics();
@@ -429,7 +420,7 @@ int mounts_start(const struct agent_config *c, void (*changed)(void *ctx), void 
         int rc = -pthread_create(&m->thread, NULL, look_after_all, m);
         if (rc) {
                 *out = NULL;
-                free_mounts(m);
+                mounts_free(m);
                 return err_sys(e, rc, "thread");
         }
         return 0;
@@ -451,7 +442,17 @@ void mounts_stop(struct mounts *m)
                 prober_free(&m->watches[i].prober, end);
                 lock_free(&m->watches[i].holder, end);
         }
-        free_mounts(m);
+}
+
+void mounts_free(struct mounts *m)
+{
+        if (!m)
+                return;
+        if (m->wake >= 0)
+                close(m->wake);
+        pthread_mutex_destroy(&m->lock);
+        free(m->fds);
+        free(m);
 }
 
 void mounts_view(struct mounts *m, struct mount_view *out)

@@ -30,8 +30,12 @@ struct mounts;
 /* changed is called on the thread after each change of health or of what is mounted. */
 must_check int mounts_start(const struct agent_config *c, void (*changed)(void *ctx), void *ctx,
                             struct mounts **out, struct err *e);
-/* Takes at most CHILD_KILL_MS; a stuck child is left behind. NULL is fine. */
+/*
+ * Ends the thread, within CHILD_KILL_MS; a stuck child is left behind. What is known can still be
+ * asked for until it is freed. NULL is fine.
+ */
 void mounts_stop(struct mounts *m);
+void mounts_free(struct mounts *m);
 
 /* Copies of all, in the configuration's order; out holds c->npools. */
 void mounts_view(struct mounts *m, struct mount_view *out);

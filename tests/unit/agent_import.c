@@ -149,6 +149,7 @@ static int finish(void **state)
                 return 0;
         assert_true(work_free(s.a.work, 10000));
         mounts_stop(s.a.mounts);
+        mounts_free(s.a.mounts);
         kube_client_free(s.a.kube);
         kube_store_free(s.a.images);
         fake_stop(s.api);

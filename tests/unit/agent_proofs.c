@@ -90,6 +90,7 @@ static void end(struct side *s)
                 return;
         proofs_stop(p);
         mounts_stop(s->mounts);
+        mounts_free(s->mounts);
         proofs_free(p);
         s->proofs = NULL;
 }

@@ -64,6 +64,7 @@ static int end(void **state)
         (void)state;
         publish_stop(a.publisher);
         mounts_stop(a.mounts);
+        mounts_free(a.mounts);
         work_free(a.work, 5000);
         kube_client_free(a.kube);
         fake_stop(server);

@@ -226,6 +226,7 @@ static int finish(void **state)
                 kube_watch_stop(s.w[i]);
         work_free(s.a.work, 5000);
         mounts_stop(s.a.mounts);
+        mounts_free(s.a.mounts);
         moves_stop(s.a.moves);
         kube_store_free(s.a.vms);
         kube_store_free(s.a.pods);

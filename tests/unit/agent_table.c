@@ -359,6 +359,7 @@ static void several_pools(void **state)
                                         .health = MOUNT_HEALTHY,
                                         .verdict = "Healthy",
                                         .mend = ""}};
+        const struct proof_view proofs[3] = {{0}};
         autoarena struct arena *a = arena_new(1 << 20);
         struct host_sources s = sources(mounts);
         const struct condition *c;
@@ -366,6 +367,7 @@ static void several_pools(void **state)
 
         (void)state;
         s.config = &THREE;
+        s.proofs = proofs;
         assert_int_equal(host_status_build(&s, a, &h), 0);
         c = condition_get(&h.conditions, "StorageHealthy");
         assert_string_equal(c->status, "False");

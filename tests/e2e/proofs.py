@@ -84,14 +84,19 @@ def lies_there():
 
 @contextlib.contextmanager
 def instead(source, locks=True):
-    """While it lasts, NODE has this directory of the machine mounted over its pool, as the lab mounts pools."""
+    """While it lasts, NODE has this directory of the machine mounted over its pool, as the lab mounts pools, and under the
+    name of the right one: by that alone nobody finds out."""
     preload = [f"LD_PRELOAD={lab.LAB / 'bin' / 'ofdlocks.so'}"] if locks else []
     forward = ["--enable-lock-forwarding"] if locks else []
     before = lies_there()
-    lab.node_exec(NODE, "env", *preload, "bindfs", "--multithreaded", *forward, "-o",
-                  "allow_other,nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0", source, MOUNT)
+    lab.node_exec(NODE, "mount", "--bind", source, POOL)
     try:
-        expect(lies_there() == before + [str(source)], f"mounted: {lies_there()}")
+        lab.node_exec(NODE, "env", *preload, "bindfs", "--multithreaded", *forward, "-o",
+                      "allow_other,nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0", POOL, MOUNT)
+    finally:
+        lab.node_exec(NODE, "umount", "-l", POOL)  # whose directory the new server has open
+    try:
+        expect(lies_there() == before + [str(POOL)], f"mounted: {lies_there()}")
         yield
     finally:
         lab.node_exec(NODE, "umount", "-l", MOUNT)  # lazily: the agent holds a lock there

@@ -142,7 +142,7 @@ def offered():
 
 def left_over(g):
     """What a guest that is gone has left behind in the nodes and in their pool; a text each. The agents' own files in the pool
-    are there for good and cannot grow in number: a lock, a probe and a file for words to other nodes' agents for each node."""
+    are there for good and cannot grow in number: a lock, a probe, a word and the moves to come for each node."""
     found = []
     for node in nodes():
         ports = lab.node_exec(node, "ss", "-Htln", "sport >= :49152 and sport <= :49215").strip()
@@ -150,8 +150,9 @@ def left_over(g):
         files = lab.node_exec(node, "find", "/run/libvirt/qemu", "/var/lib/libvirt/qemu", "/etc/libvirt/qemu",
                               "-name", f"*default_{g.name}*", check=False).split()
         found += [f"{node}: {f}" for f in files]
-    own = {"identity"} | {f"{kind}-{node}" for kind in ("lock", "probe", "moves") for node in nodes()}
-    found += [f"pool: .drover/{f.name}" for f in (lab.LAB / "pool" / ".drover").iterdir() if f.name not in own]
+    agents = lab.LAB / "pool" / ".drover"
+    own = {"identity", "words"} | {f"{kind}{node}" for kind in ("lock-", "probe-", "moves-", "words/") for node in nodes()}
+    found += [f"pool: .drover/{name}" for f in agents.rglob("*") if (name := str(f.relative_to(agents))) not in own]
     disks = lab.LAB / "pool" / "disks" / g.uid
     return found + ([f"pool: {disks.name}"] if disks.exists() else [])
 

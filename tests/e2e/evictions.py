@@ -115,7 +115,7 @@ class Evictions:
 
     def gone(self):
         self.g.delete()
-        lab.wait_for(lambda: not lab.get("virtualmachinemigrations"), 30, "rid of its migrations")
+        lab.wait_for(lambda: not self.g.migrations(), 30, "rid of its migrations")
 
 
 def steps():

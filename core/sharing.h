@@ -6,7 +6,8 @@
  * That new words arrive shows that the directory is in some way the same now. It is no proof: a
  * copy that something keeps in step shows them, too. That the lock is *refused* is one: no copy of
  * a directory has the locks of another. Both within the last SHARING_FRESH_MS make the pool Shared,
- * as this node sees that one; a guest may move only between nodes that each say so of the other.
+ * as this node sees that one; a guest may move only between nodes that each say so of the other,
+ * but for one that leaves failing storage: see sharing_pair.
  *
  * Pure: times and numbers are passed in, nothing is read.
  */

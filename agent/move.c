@@ -59,8 +59,8 @@ int move_new(struct agent *a, struct migration *mig, struct vm *vm, bool rejoin,
 
 void move_free(struct move *m)
 {
-        if (m->proof.sought)
-                pthread_join(m->proof.thread, NULL);
+        errand_drop(&m->proof);
+        errand_drop(&m->link);
         guest_process_close(&m->process);
         stoplog_close(&m->stoplog);
         if (m->peer)
@@ -290,7 +290,7 @@ static int copy(struct move *m, struct err *e)
         struct err unproven;
         int rc = c ? make_ready(m, c, &call, &dom, e) : e->code;
 
-        if (peer_proof_end(m, &unproven)) { /* it tells more than what failed for it as well */
+        if (peer_end(m, &unproven)) { /* it tells more than what failed for it as well */
                 *e = unproven;
                 rc = e->code;
         }

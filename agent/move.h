@@ -3,12 +3,14 @@
  * libvirt's call (move.c); the handover, which waits for the source's death and resumes the target
  * (handover.c); the progress, which looks at the job, widens the allowed pause and aborts
  * (progress.c); and the report, which writes status.transfer (report.c). The move outlives the
- * others. Before libvirt is asked to copy, one more seeks the proof that it may (peer.c).
+ * others. Before libvirt is asked to copy, two more seek the proof that it may, and connect to the
+ * target (peer.c).
  */
 #ifndef DROVER_AGENT_MOVE_H
 #define DROVER_AGENT_MOVE_H
 
 #include "agent/agent.h"
+#include "agent/errand.h"
 #include "agent/proc.h"
 #include "agent/stoplog.h"
 #include "agent/sync.h"
@@ -30,12 +32,7 @@ struct move {
         /* how to reach the target */
         char peer_uri[AGENT_URI_MAX], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
-        struct {
-                pthread_t thread;
-                bool sought; /* the thread is to be waited for */
-                int rc;
-                struct err error;
-        } proof;
+        struct errand proof, link;    /* of sharedness; peer, until it is there */
         bool clear;                   /* the guest stays here: the target is to be cleared */
         bool proven;                  /* we resume the target; else libvirt does */
         struct guest_process process; /* pidfd -1: none */
@@ -89,14 +86,17 @@ must_check int peer_addresses(const struct agent_config *c, const char *target,
                               char migration_uri[300], struct err *e);
 
 /*
- * The evidence that both sides see the same disks, sought by a thread of its own while everything
- * else is made ready, and from before the first word of the move is written: it touches nothing. No
- * byte is copied without: libvirt is asked for nothing before it has ended well.
+ * What takes its time is begun while everything else is made ready, and before the first word of
+ * the move is written, since it changes nothing: the connection to the target's libvirtd, and the
+ * evidence that both sides see the same disks. No byte is copied without the evidence: libvirt is
+ * asked for nothing before it has ended well.
  */
-must_check int peer_proof_begin(struct move *m, struct err *e);
-/* Waits for it. Then it is known where the memory goes, and whose the handover is (m->proven). */
-must_check int peer_proof_end(struct move *m, struct err *e);
-/* The connection, and nothing of an earlier move is left at its other end. The guest runs here. */
+must_check int peer_begin(struct move *m, struct err *e);
+/* Waits for both, and says what came of the proof. Then it is known where the memory goes, and
+ * whose the handover is (m->proven). */
+must_check int peer_end(struct move *m, struct err *e);
+/* Waits for the connection; then nothing of an earlier move is left at its other end. The guest
+ * runs here. */
 must_check int peer_prepare(struct move *m, struct err *e);
 /* Only where the target's libvirtd is, and the connection. */
 must_check int peer_find(struct move *m, struct err *e);

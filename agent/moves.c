@@ -152,13 +152,13 @@ static void *run(void *arg)
 }
 
 /*
- * The first word on a migration is a compare-and-swap: whoever wins it copies. The proof is sought
- * meanwhile, which touches nothing.
+ * The first word on a migration is a compare-and-swap: whoever wins it copies. The proof and the
+ * connection are sought meanwhile, which changes nothing.
  */
 static int claim(struct move *m, struct err *e)
 {
         const struct transfer first = m->transfer; /* the proof will add to it */
-        int rc = peer_proof_begin(m, e);
+        int rc = peer_begin(m, e);
 
         return rc ? rc : report_write(m->a->kube, m->mig, m->mig->meta.rv, &first, e);
 }
@@ -201,27 +201,63 @@ static int begin(struct moves *r, struct migration *mig, struct vm *vm, bool rej
 
 /* --- what a migration asks of us */
 
-/* The migration and its VM, fresh. *vm is NULL when it is gone or another one. */
-static int read_both(struct agent *a, const char *ns, const char *name, struct migration **mig,
-                     struct vm **vm, struct err *e)
+struct vm_reading {
+        struct agent *a;
+        const char *ns, *name;
+        struct vm *vm; /* NULL: there is none of that name */
+};
+
+static int read_vm(void *reading, struct err *e)
 {
-        autojson struct json *j = NULL, *k = NULL;
-        int rc = kube_get(a->kube, &KUBE_MIGRATIONS, ns, name, &j, e);
+        struct vm_reading *r = reading;
+        autojson struct json *j = NULL;
+        int rc = kube_get(r->a->kube, &KUBE_VMS, r->ns, r->name, &j, e);
 
         if (!rc)
-                rc = migration_decode(j, mig, e);
-        if (rc)
-                return rc;
-        rc = kube_get(a->kube, &KUBE_VMS, ns, (*mig)->spec.vm, &k, e);
+                rc = vm_decode(j, &r->vm, e);
+        return rc == -ENOENT ? 0 : rc;
+}
+
+static int read_migration(struct agent *a, const char *ns, const char *name, struct migration **out,
+                          struct err *e)
+{
+        autojson struct json *j = NULL;
+        int rc = kube_get(a->kube, &KUBE_MIGRATIONS, ns, name, &j, e);
+
+        return rc ? rc : migration_decode(j, out, e);
+}
+
+/*
+ * The migration and its VM, fresh, and both at once, since a move waits for them. *vm is NULL when
+ * there is none of the name that the migration had when it was seen last.
+ */
+static int read_both(struct agent *a, const char *ns, const char *name, const char *vm_name,
+                     struct migration **mig, struct vm **vm, struct err *e)
+{
+        struct vm_reading reading = {.a = a, .ns = ns, .name = vm_name};
+        struct errand errand = {0};
+        struct migration *m = NULL;
+        struct err other;
+        int rc = errand_begin(&errand, read_vm, &reading, e);
+
         if (!rc)
-                rc = vm_decode(k, vm, e);
-        if (rc == -ENOENT) {
-                *vm = NULL;
-                return 0;
+                rc = read_migration(a, ns, name, &m, e);
+        if (errand_end(&errand, &other) && !rc) {
+                *e = other;
+                rc = e->code;
         }
-        if (rc)
-                migration_free(*mig);
-        return rc;
+        if (!rc && strcmp(m->spec.vm, vm_name) != 0)
+                rc = err_set(e, -EAGAIN, "another migration has the name now");
+        if (rc) {
+                if (m)
+                        migration_free(m);
+                if (reading.vm)
+                        vm_free(reading.vm);
+                return rc;
+        }
+        *mig = m;
+        *vm = reading.vm;
+        return 0;
 }
 
 /* Why the copy must not begin; NULL when it may. */
@@ -284,11 +320,12 @@ static int begin_new(struct agent *a, struct migration *m, struct vm *vm, struct
         return rc;
 }
 
-static int take_up(struct agent *a, const char *ns, const char *name, struct err *e)
+static int take_up(struct agent *a, const char *ns, const char *name, const char *vm_name,
+                   struct err *e)
 {
         struct migration *m = NULL;
         struct vm *vm = NULL;
-        int rc = read_both(a, ns, name, &m, &vm, e);
+        int rc = read_both(a, ns, name, vm_name, &m, &vm, e);
 
         if (rc)
                 return rc;
@@ -322,7 +359,7 @@ int64_t move_work(struct agent *a, const char *rest)
                 return WORK_DONE;
         if (!a->synced || !virt_connected(a->virt))
                 return NOT_YET_MS;
-        int rc = take_up(a, ns, name, &e);
+        int rc = take_up(a, ns, name, m->spec.vm, &e);
         if (!rc || rc == -ENOENT)
                 return WORK_DONE;
         if (rc == -EAGAIN)

@@ -217,40 +217,43 @@ static int prove(struct move *m, const struct host *target, struct err *e)
         return 0;
 }
 
-static void *proof_run(void *move)
+static int seek_proof(void *move, struct err *e)
 {
         struct move *m = move;
         struct host *target;
+        int rc = read_target(m, &target, e);
 
-        m->proof.rc = read_target(m, &target, &m->proof.error);
-        if (!m->proof.rc) {
-                m->proof.rc = prove(m, target, &m->proof.error);
-                host_free(target);
-        }
-        return NULL;
+        if (rc)
+                return rc;
+        rc = prove(m, target, e);
+        host_free(target);
+        return rc;
 }
 
-int peer_proof_begin(struct move *m, struct err *e)
+static int seek_link(void *move, struct err *e)
+{
+        return connect_target(move, e);
+}
+
+int peer_begin(struct move *m, struct err *e)
 {
         agent_peer_uri(&m->a->config, m->mig->status.target, m->peer_uri);
-        m->proof.sought = !pthread_create(&m->proof.thread, NULL, proof_run, m);
-        return m->proof.sought ? 0 : err_set(e, -EAGAIN, "no thread for the proof of sharedness");
+        int rc = errand_begin(&m->proof, seek_proof, m, e);
+
+        return rc ? rc : errand_begin(&m->link, seek_link, m, e);
 }
 
-int peer_proof_end(struct move *m, struct err *e)
+int peer_end(struct move *m, struct err *e)
 {
-        if (!m->proof.sought)
+        errand_drop(&m->link);
+        if (!m->proof.begun)
                 return err_set(e, -EINVAL, "no proof of sharedness was sought");
-        pthread_join(m->proof.thread, NULL);
-        m->proof.sought = false;
-        if (m->proof.rc)
-                *e = m->proof.error;
-        return m->proof.rc;
+        return errand_end(&m->proof, e);
 }
 
 int peer_prepare(struct move *m, struct err *e)
 {
-        int rc = connect_target(m, e);
+        int rc = errand_end(&m->link, e);
 
         return rc ? rc : peer_clear(m, e);
 }

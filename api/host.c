@@ -46,6 +46,7 @@ static void decode_mounts(struct dec *d, const struct at *status, struct host *h
                 struct host_mount *m = &h->mounts[h->nmounts++];
                 *m = (struct host_mount){
                         .pool = dec_str(d, &el, "pool", "default"),
+                        .local = dec_bool(d, &el, "local", false),
                         .path = dec_str(d, &el, "path", ""),
                         .fstype = dec_str(d, &el, "fstype", ""),
                         .source = dec_str(d, &el, "source", ""),
@@ -87,6 +88,21 @@ static void decode_domains(struct dec *d, const struct at *status, struct host *
         }
 }
 
+static void decode_prepared(struct dec *d, const struct at *status, struct host *h)
+{
+        struct at arr = dec_array(d, status, "prepared");
+
+        h->prepared = dec_alloc(d, json_count(arr.j), sizeof(*h->prepared));
+        dec_each(d, &arr, el)
+        {
+                dec_element(d, &el);
+                h->prepared[h->nprepared++] = (struct host_prepared){
+                        .migration = dec_str(d, &el, "migration", ""),
+                        .refused = dec_str(d, &el, "refused", ""),
+                };
+        }
+}
+
 static void decode_status(struct dec *d, const struct at *root, struct host *h)
 {
         struct at status = dec_object(d, root, "status");
@@ -104,6 +120,7 @@ static void decode_status(struct dec *d, const struct at *root, struct host *h)
         h->resolve_ms = dec_int(d, &status, "resolveMs", -1);
         decode_mounts(d, &status, h);
         decode_domains(d, &status, h);
+        decode_prepared(d, &status, h);
         dec_conditions(d, &status, "conditions", &h->conditions);
         h->outbound = dec_int(d, &status, "outbound", 0);
         h->inbound = dec_int(d, &status, "inbound", 0);

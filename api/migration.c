@@ -16,6 +16,23 @@ static void decode_verdicts(struct dec *d, const struct at *status, struct migra
         }
 }
 
+static void decode_disks(struct dec *d, const struct at *transfer, struct transfer *out)
+{
+        struct at arr = dec_array(d, transfer, "disks");
+
+        out->disks = dec_alloc(d, json_count(arr.j), sizeof(*out->disks));
+        dec_each(d, &arr, el)
+        {
+                dec_element(d, &el);
+                out->disks[out->ndisks++] = (struct transfer_disk){
+                        .target = dec_str(d, &el, "target", ""),
+                        .pool = dec_str(d, &el, "pool", ""),
+                        .name = dec_str(d, &el, "name", ""),
+                        .size = dec_int(d, &el, "size", 0),
+                };
+        }
+}
+
 static void decode_transfer(struct dec *d, const struct at *status, struct transfer *out)
 {
         struct at at = dec_object(d, status, "transfer");
@@ -37,6 +54,7 @@ static void decode_transfer(struct dec *d, const struct at *status, struct trans
                 .switched_us = dec_time(d, &at, "switchedAt"),
                 .ended_us = dec_time(d, &at, "endedAt"),
         };
+        decode_disks(d, &at, out);
 }
 
 static void decode_status(struct dec *d, const struct at *root, struct migration *m)

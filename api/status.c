@@ -52,6 +52,10 @@ struct json *vm_status_encode(const struct vm *vm)
         struct json *owner = enc_object(&e, e.root, "owner");
         enc_str(&e, owner, "node", vm->status.owner.node);
         enc_int(&e, owner, "epoch", vm->status.owner.epoch);
+        enc_str(&e, e.root, "storageNode", vm->status.storage_node);
+        struct json *pools = enc_object(&e, e.root, "pools");
+        for (size_t i = 0; i < vm->status.pools.n; i++)
+                enc_str(&e, pools, vm->status.pools.v[i].key, vm->status.pools.v[i].value);
         enc_str(&e, e.root, "podName", vm->status.pod_name);
         enc_strs(&e, e.root, "addresses", &vm->status.addresses);
         encode_running(&e, vm);
@@ -138,6 +142,14 @@ struct json *transfer_encode(const struct transfer *t)
         enc_str(&e, e.root, "message", t->message);
         if (t->proven)
                 enc_bool(&e, e.root, "proven", true);
+        struct json *disks = t->ndisks ? enc_array(&e, e.root, "disks") : NULL;
+        for (size_t i = 0; i < t->ndisks; i++) {
+                struct json *o = enc_element(&e, disks);
+                enc_str(&e, o, "target", t->disks[i].target);
+                enc_str(&e, o, "pool", t->disks[i].pool);
+                enc_str(&e, o, "name", t->disks[i].name);
+                enc_int(&e, o, "size", t->disks[i].size);
+        }
         enc_int(&e, e.root, "bytesTotal", t->bytes_total);
         enc_int(&e, e.root, "bytesDone", t->bytes_done);
         enc_int(&e, e.root, "bytesLeft", t->bytes_left);
@@ -193,6 +205,8 @@ static void encode_mounts(struct enc *e, const struct host *h)
                 const struct host_mount *m = &h->mounts[i];
                 struct json *o = enc_element(e, arr);
                 enc_str(e, o, "pool", m->pool);
+                if (m->local)
+                        enc_bool(e, o, "local", true);
                 enc_str(e, o, "path", m->path);
                 enc_str(e, o, "fstype", m->fstype);
                 enc_str(e, o, "source", m->source);
@@ -230,6 +244,17 @@ static void encode_domains(struct enc *e, const struct host *h)
         }
 }
 
+static void encode_prepared(struct enc *e, const struct host *h)
+{
+        struct json *arr = enc_array(e, e->root, "prepared");
+
+        for (size_t i = 0; i < h->nprepared; i++) {
+                struct json *o = enc_element(e, arr);
+                enc_str(e, o, "migration", h->prepared[i].migration);
+                enc_str(e, o, "refused", h->prepared[i].refused);
+        }
+}
+
 struct json *host_status_encode(const struct host *h)
 {
         struct enc e = enc_begin();
@@ -247,6 +272,7 @@ struct json *host_status_encode(const struct host *h)
         enc_int(&e, e.root, "resolveMs", h->resolve_ms);
         encode_mounts(&e, h);
         encode_domains(&e, h);
+        encode_prepared(&e, h);
         enc_conditions(&e, e.root, "conditions", &h->conditions);
         enc_int(&e, e.root, "outbound", h->outbound);
         enc_int(&e, e.root, "inbound", h->inbound);

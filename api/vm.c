@@ -99,6 +99,7 @@ static void decode_migration(struct dec *d, const struct at *spec, struct vm *vm
 
         vm->spec.handover_text = dec_str(d, &at, "handover", "");
         vm->spec.on_timeout_text = dec_str(d, &at, "onTimeout", "");
+        vm->spec.storage_text = dec_str(d, &at, "storage", "");
         vm->spec.migration = (struct vm_migration_policy){
                 .max_downtime_ms = dec_int(d, &at, "maxDowntimeMs", DEFAULT_DOWNTIME_MS),
                 .bandwidth_mibps = dec_int(d, &at, "bandwidthMiBps", 0),
@@ -108,6 +109,7 @@ static void decode_migration(struct dec *d, const struct at *spec, struct vm *vm
                 .post_copy = dec_bool(d, &at, "postCopy", false),
                 .on_timeout = on_timeout_parse(vm->spec.on_timeout_text),
                 .handover = handover_parse(vm->spec.handover_text),
+                .storage = storage_move_parse(vm->spec.storage_text),
         };
 }
 
@@ -164,6 +166,8 @@ static void decode_status(struct dec *d, const struct at *root, struct vm *vm)
         vm->status.wish.wavers = dec_bool(d, &wish, "wavers", false);
         vm->status.owner.node = dec_str(d, &owner, "node", "");
         vm->status.owner.epoch = dec_int(d, &owner, "epoch", 0);
+        vm->status.storage_node = dec_str(d, &status, "storageNode", "");
+        vm->status.pools = dec_kvs(d, &status, "pools");
         vm->status.pod_name = dec_str(d, &status, "podName", "");
         vm->status.addresses = dec_strs(d, &status, "addresses");
         vm->status.has_running = json_first(running.j);

@@ -319,6 +319,13 @@ static void migration(struct admit *c)
                               c->vm->spec.handover_text);
         else if (m->post_copy && m->handover != HANDOVER_FAST)
                 admit_tell_at(c, migration_at("postCopy"), "needs handover: Fast");
+        if (m->storage == STORAGE_BAD)
+                admit_tell_at(c, migration_at("storage"), "\"%s\" is neither Shared nor Copy",
+                              c->vm->spec.storage_text);
+        else if (m->storage == STORAGE_COPY && m->handover == HANDOVER_FAST)
+                admit_tell_at(c, migration_at("storage"),
+                              "Copy needs handover: Proven, for local disks have no locks that "
+                              "keep two guests apart");
 }
 
 static void eviction(struct admit *c)

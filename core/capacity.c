@@ -86,6 +86,7 @@ int capacity_demand_of(struct arena *a, const struct vm *vm, bool running,
         struct capacity_demand d =
                 capacity_shape_demand(running ? &vm->status.running : &vm->spec.shape);
 
+        d.copies = vm->spec.migration.storage == STORAGE_COPY;
         d.pools.v = arena_array(a, vm->spec.ndisks, sizeof(*d.pools.v));
         d.bridges.v = arena_array(a, vm->spec.nnetworks, sizeof(*d.bridges.v));
         if (!d.pools.v || !d.bridges.v)
@@ -380,6 +381,8 @@ static bool pool_apart(const struct rule_args *r)
                 const struct host_mount *here = host_mount_of(r->v->host, r->d->pools.v[i]);
                 const struct host_mount *there = host_mount_of(from, r->d->pools.v[i]);
 
+                if (there && r->d->copies && here->local && there->local)
+                        continue;
                 if (there && sharing_refuted(here, r->v->node, there, from->meta.name))
                         return refuse(r, "storage pool %s is not the one of %s, where the guest is",
                                       here->pool, from->meta.name);

@@ -35,6 +35,7 @@ struct capacity_demand {
         const char *cpu_model; /* "": any host has the default one */
         struct strs pools;     /* each once, in the order of the disks */
         struct strs bridges;   /* each once */
+        bool copies;           /* disks in local pools come along with a move */
 };
 /* Of CPUs, memory and CPU model alone. */
 struct capacity_demand capacity_shape_demand(const struct vm_shape *shape);

@@ -21,6 +21,18 @@ bool rec_erasing(const struct vm *vm)
         return vm->meta.deleting && !vm->status.has_running && !plan_erased(vm);
 }
 
+/*
+ * Disks in local pools are removed by their own node, however long that is away. If its Node is
+ * gone, so are they, and the rest can be removed by any other.
+ */
+static bool has_disks(const struct plan *p, const struct rec_node *n)
+{
+        const char *home = p->vm->status.storage_node;
+        const struct rec_node *there = plan_node(p, home);
+
+        return !*home || !strcmp(n->name, home) || (there && !there->node && !there->alive);
+}
+
 static bool sees_disks(const struct rec_node *n, const struct vm *vm)
 {
         const struct condition *ready =
@@ -48,7 +60,8 @@ static const struct rec_node *choose(const struct plan *p)
         for (size_t i = 0; i < p->in->ncandidates; i++) {
                 const struct rec_node *n = &p->in->candidates[i];
 
-                if (sees_disks(n, p->vm) && (!best || strcmp(n->name, best->name) < 0))
+                if (has_disks(p, n) && sees_disks(n, p->vm) &&
+                    (!best || strcmp(n->name, best->name) < 0))
                         best = n;
         }
         return best;
@@ -62,8 +75,13 @@ void plan_erase(struct plan *p)
         if (!n) {
                 plan_condition(
                         p, PLAN_DISKS_REMOVED, false, "NoNode",
-                        "its disks can be removed by no node now: none whose agent speaks has all "
-                        "pools, and all of them healthy");
+                        *p->vm->status.storage_node
+                                ? plan_text(p,
+                                            "its disks lie on %s, which cannot remove them now: "
+                                            "its agent must speak and its pools be healthy",
+                                            p->vm->status.storage_node)
+                                : "its disks can be removed by no node now: none whose agent "
+                                  "speaks has all pools, and all of them healthy");
                 plan_phase(p, *owner->node ? VM_UNKNOWN : VM_HALTED,
                            condition_get(&p->next->status.conditions, PLAN_DISKS_REMOVED)->message);
                 plan_again(p, NO_NODE_AGAIN_MS);

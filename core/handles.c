@@ -61,6 +61,7 @@ static void replace(struct plan *p)
         act = plan_add(p, REC_CREATE_POD, name);
         act->epoch = owner->epoch;
         act->pin = owner->node;
+        act->adopts = true;
         p->next->status.pod_name = name;
 }
 

@@ -24,6 +24,7 @@ struct host_peer {
 
 struct host_mount {
         const char *pool; /* "default" */
+        bool local;       /* the node's own: not to be shared with any other */
         const char *path, *fstype, *source;
         enum mount_health health;
         const char *verdict; /* a stable word: "Healthy" "Hung" ... of core/health.h; "": unknown */
@@ -67,6 +68,12 @@ struct host_domain {
         const char *machine; /* "pc-q35-7.2"; "" when not known */
 };
 
+/* A move toward the node whose disks in local pools it was to make ready: agent/copies.h. */
+struct host_prepared {
+        const char *migration; /* its uid */
+        const char *refused;   /* why they are not, a sentence; "": they are */
+};
+
 struct host {
         struct arena *arena;
         struct meta meta; /* name is the node's */
@@ -94,6 +101,8 @@ struct host {
         size_t nmounts;
         struct host_domain *domains;
         size_t ndomains;
+        struct host_prepared *prepared;
+        size_t nprepared;
         struct conditions conditions; /* Ready (agent and libvirt), StorageHealthy */
         int64_t outbound, inbound;    /* running migrations */
 };

@@ -67,7 +67,7 @@ static bool suits(const struct import_node *n, const char *pool)
                 n->alive && n->host ? condition_get(&n->host->conditions, "Ready") : NULL;
         const struct host_mount *m = ready ? host_mount_of(n->host, pool) : NULL;
 
-        return m && !strcmp(ready->status, "True") && m->health == MOUNT_HEALTHY;
+        return m && !strcmp(ready->status, "True") && m->health == MOUNT_HEALTHY && !m->local;
 }
 
 static const struct import_node *node_of(const struct plan_of *p, const char *name)
@@ -118,8 +118,8 @@ static bool appoint(struct plan_of *p, const struct import_node *n, enum import_
 static const char *nobody(const struct plan_of *p)
 {
         return arena_printf(p->a,
-                            "waits for a node that has the pool %s, healthy, and whose agent "
-                            "speaks",
+                            "waits for a node that has the pool %s, healthy and not its own alone, "
+                            "and whose agent speaks",
                             p->image->pool);
 }
 

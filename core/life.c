@@ -1,6 +1,8 @@
 /* A VM's life but for its moves: what runs, what is to stop, what was lost. */
 #include "core/plan.h"
+#include "core/storage.h"
 
+#include <errno.h>
 #include <string.h>
 
 static bool owned(const struct vm *vm)
@@ -153,6 +155,9 @@ static void owned_life(struct plan *p, const struct migration *m)
         }
         if (!owner || !owner->alive)
                 plan_phase(p, VM_UNKNOWN, "the agent of its node is silent");
+        if (owner && owner->alive && !p->vm->meta.deleting &&
+            storage_note(p->a, p->next, owner->name, owner->host, false))
+                p->rc = -ENOMEM;
         plan_conditions(p, owner, d);
         if (!m && movable(p, owner, d))
                 begin_due_move(p);

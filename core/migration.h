@@ -66,11 +66,21 @@ enum arrival_state {
 const char *arrival_state_name(enum arrival_state s);  /* "" for ARRIVAL_UNSAID */
 enum arrival_state arrival_state_parse(const char *s); /* ARRIVAL_UNSAID for other words */
 
+/* A disk of a local pool that goes along: which it is to the guest, and what the target is to make.
+ */
+struct transfer_disk {
+        const char *target;      /* "vda" */
+        const char *pool, *name; /* the file is POOL/disks/UID/NAME.qcow2 */
+        int64_t size;            /* bytes that the guest sees */
+};
+
 struct transfer {
         enum transfer_state state;
         const char *message;
         bool proven; /* Fast was asked for, and the proven handover is used all the same */
-        int64_t bytes_total, bytes_done, bytes_left; /* memory */
+        struct transfer_disk *disks; /* told before anything is copied */
+        size_t ndisks;
+        int64_t bytes_total, bytes_done, bytes_left; /* memory, and those disks */
         int64_t dirty_bytes_per_s, iteration, expected_downtime_ms;
         int64_t throttle_percent; /* how much auto-converge slows the guest */
         int64_t downtime_ms; /* guest paused: last seen running on source to resumed on target */

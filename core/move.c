@@ -2,6 +2,7 @@
 #include "core/move.h"
 
 #include "core/placement.h"
+#include "core/storage.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -327,6 +328,7 @@ static bool cancelled(struct move *mv)
 /* The guest is the target's: first it becomes the owner, and only then the old pod goes. */
 static void confirm(struct move *mv)
 {
+        const struct rec_node *target = plan_node(mv->p, mv->m->status.target);
         struct vm_status *next = &mv->p->next->status;
 
         if (!move_at(mv, MIG_CONFIRMING)) {
@@ -339,6 +341,9 @@ static void confirm(struct move *mv)
         next->owner = (struct vm_owner){mv->m->status.target, mv->m->status.epoch + 1};
         next->pod_name = mv->m->status.pod;
         next->granted.epoch = 0; /* was the old owner's */
+        if (storage_note(mv->p->a, mv->p->next, mv->m->status.target, target ? target->host : NULL,
+                         true))
+                mv->p->rc = -ENOMEM;
 }
 
 /* one_handle(), seeing the new owner, has planned the old pod's end. */

@@ -69,6 +69,18 @@ enum rcv_owner move_owner(const struct move *mv)
         return RCV_OWNER_OTHER;
 }
 
+/*
+ * Disks that came along may be the newer ones on a target that is lost, if the guest ran there for
+ * a moment: as long as there is such a Node it is waited for, whatever was declared of it. Where
+ * the disks are not, the guest cannot start anyway.
+ */
+static bool has_newer(const struct move *mv)
+{
+        const struct rec_node *target = plan_node(mv->p, mv->m->status.target);
+
+        return mv->m->status.transfer.ndisks && target && target->node;
+}
+
 enum rcv_action move_decide(const struct move *mv)
 {
         struct recovery r = {
@@ -81,6 +93,8 @@ enum rcv_action move_decide(const struct move *mv)
                 .answered = mv->m->status.arrival != ARRIVAL_UNSAID,
         };
 
+        if (r.target == RCV_FENCED && has_newer(mv))
+                r.target = RCV_UNSEEN;
         if (r.answered)
                 r.target = answered(mv->m->status.arrival);
         return recovery_decide(&r, NULL);

@@ -40,6 +40,8 @@ const char *plan_misplaced(struct plan *p);
  * *reason (may be NULL); NULL when it is to be moved.
  */
 const char *plan_stays(struct plan *p, const char **reason);
+/* Why the guest's disks keep it on its owner's node while it runs, a clause; NULL: they do not. */
+const char *plan_kept(struct plan *p);
 void plan_phase(struct plan *p, enum vm_phase phase, const char *reason);
 
 /*

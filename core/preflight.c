@@ -3,6 +3,7 @@
 #include "core/placement.h"
 #include "core/room.h"
 #include "core/sharing.h"
+#include "core/storage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,7 +123,7 @@ static bool any_pool_is(struct check *c, enum sharing what)
         for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
                 const struct vm_disk *d = &c->vm->spec.disks[i];
 
-                if (d->kind != DISK_PVC &&
+                if (d->kind != DISK_PVC && !host_mount_of(c->source->host, d->pool)->local &&
                     sharing_pair(c->source->host, c->target->host, d->pool, c->message) == what)
                         return true;
         }
@@ -144,8 +145,15 @@ static bool disks_in_pools(struct check *c)
 {
         const struct vm_disk *local = vm_local_disk(c->vm);
 
-        return !local || refuse(c, "disk %s is a PersistentVolumeClaim, which cannot be moved yet",
-                                local->name);
+        if (local)
+                return refuse(c, "disk %s is a PersistentVolumeClaim, which cannot be moved yet",
+                              local->name);
+        return !storage_keeps(c->vm, c->source->host, c->message);
+}
+
+static bool disks_fit(struct check *c)
+{
+        return storage_fits(c->vm, c->source->host, c->target->host, c->message);
 }
 
 static bool room(struct check *c)
@@ -246,6 +254,7 @@ static const struct {
         {PREFLIGHT_POOL_UNPROVEN, pool_proven,
          true}, /* before Fast, which goes by the same looks */
         {PREFLIGHT_LOCAL_DISK, disks_in_pools, false},
+        {PREFLIGHT_COPY, disks_fit, false},
         {PREFLIGHT_ROOM, room, false},
         {PREFLIGHT_VIRT_TYPE, virt_type, false},
         {PREFLIGHT_QEMU_OLDER, qemu, false},
@@ -257,6 +266,7 @@ static const struct {
 };
 _Static_assert(PLACEMENT_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "one buffer for both");
 _Static_assert(SHARING_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for it");
+_Static_assert(STORAGE_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for this");
 _Static_assert(CAPACITY_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for these");
 _Static_assert(countof(rules) == PREFLIGHT_RULES - 1, "a row for each rule");
 

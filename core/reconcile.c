@@ -1,6 +1,7 @@
 #include "core/plan.h"
 
 #include "core/placement.h"
+#include "core/storage.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -127,10 +128,23 @@ const char *plan_misplaced(struct plan *p)
         return plan_text(p, "%s", message);
 }
 
+const char *plan_kept(struct plan *p)
+{
+        const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
+        const struct vm_disk *claim = vm_local_disk(p->vm);
+        char message[STORAGE_MESSAGE_MAX];
+
+        if (claim)
+                return plan_text(p, "disk %s is a PersistentVolumeClaim", claim->name);
+        return storage_keeps(p->vm, owner ? owner->host : NULL, message)
+                       ? plan_text(p, "%s", message)
+                       : NULL;
+}
+
 const char *plan_stays(struct plan *p, const char **reason)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
-        const struct vm_disk *local = vm_local_disk(p->vm);
+        const char *kept = plan_kept(p);
         char message[PLACEMENT_MESSAGE_MAX];
         enum placement_rule rule;
 
@@ -139,13 +153,12 @@ const char *plan_stays(struct plan *p, const char **reason)
         rule = placement_check(p->vm, owner->node, true, message);
         if (rule == PLACE_OK)
                 return NULL;
-        if (local) {
+        if (kept) {
                 if (reason)
                         *reason = "NotLiveMigratable";
-                return plan_text(p,
-                                 "%s; the VM stays there, for disk %s is a PersistentVolumeClaim: "
-                                 "halt it to have it start elsewhere",
-                                 message, local->name);
+                return plan_text(
+                        p, "%s; the VM stays there, for %s%s", message, kept,
+                        *p->vm->status.storage_node ? "" : ": halt it to have it start elsewhere");
         }
         if (rule != PLACE_NO_EXECUTE || p->vm->spec.eviction != EVICTION_NONE)
                 return NULL;

@@ -89,7 +89,7 @@ const char *plan_flees(struct plan *p)
         const char *why = plan_ails(p);
         int64_t left = left_us(p->next, p->in->now_us);
 
-        if (!why || left < 0 || vm_local_disk(p->vm) || p->vm->spec.eviction == EVICTION_NONE)
+        if (!why || left < 0 || plan_kept(p) || p->vm->spec.eviction == EVICTION_NONE)
                 return NULL;
         if (left) {
                 plan_again(p, left / 1000 + 1);

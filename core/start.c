@@ -2,9 +2,12 @@
 #include "core/placement.h"
 #include "core/plan.h"
 #include "core/room.h"
+#include "core/storage.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define HOME_AGAIN_MS 10000
 
 /* Why the scheduler has not bound the pod yet, "" when it has not said. */
 static const char *unschedulable(const struct pod *pod)
@@ -17,6 +20,41 @@ static const char *unschedulable(const struct pod *pod)
 static void pending(struct plan *p, const char *reason)
 {
         plan_phase(p, VM_PENDING, reason);
+}
+
+/*
+ * With disks in local pools a VM starts on their node or not at all: on another one it would be
+ * given empty ones.
+ */
+static const char *home(const struct plan *p)
+{
+        return p->vm->status.storage_node;
+}
+
+/* What keeps its pod from being bound, and that no other node is asked for. */
+static const char *waits_for(struct plan *p, const struct pod *pod)
+{
+        const char *why = unschedulable(pod);
+
+        return *why && *home(p)
+                       ? plan_text(p, "its disks lie on %s, and it starts nowhere else: %s",
+                                   home(p), why)
+                       : why;
+}
+
+/* There is no such node, nor a pod on it: it may come back, and the disks with it. */
+static bool homeless(struct plan *p)
+{
+        const struct rec_node *n = plan_node(p, home(p));
+
+        if (!*home(p) || (n && n->node))
+                return false;
+        pending(p, plan_text(p,
+                             "its disks lie on %s, and there is no such Node: it starts nowhere "
+                             "else",
+                             home(p)));
+        plan_again(p, HOME_AGAIN_MS);
+        return true;
 }
 
 /*
@@ -39,17 +77,21 @@ static void make_pod(struct plan *p, const char *name)
 {
         int64_t wait_us = room_wait_us(&p->vm->status.refused, p->in->now_us);
         bool news = p->vm->status.observed_generation != p->vm->meta.generation;
+        struct rec_action *act;
 
         if (wait_us > 0 && !news) {
                 plan_again(p, wait_us / 1000 + 1);
                 return; /* what is said of it stays said */
         }
-        plan_add(p, REC_CREATE_POD, name)->epoch = p->vm->status.owner.epoch + 1;
+        act = plan_add(p, REC_CREATE_POD, name);
+        act->epoch = p->vm->status.owner.epoch + 1;
+        act->pin = home(p);
         pending(p, "");
 }
 
 static void own(struct plan *p, const struct pod *pod)
 {
+        const struct rec_node *n = plan_node(p, pod->node);
         struct vm_status *next = &p->next->status;
 
         next->owner = (struct vm_owner){.node = pod->node, .epoch = next->owner.epoch + 1};
@@ -58,6 +100,8 @@ static void own(struct plan *p, const struct pod *pod)
         next->running = p->vm->spec.shape;
         next->restarted_at = p->vm->spec.restarted_at;
         next->refused = (struct refusals){0};
+        if (storage_note(p->a, p->next, pod->node, n ? n->host : NULL, false))
+                p->rc = -ENOMEM;
         plan_phase(p, VM_STARTING, "");
 }
 
@@ -83,6 +127,12 @@ static void bound(struct plan *p, const struct pod *pod)
         plan_again(p, room_wait_us(&p->next->status.refused, p->in->now_us) / 1000 + 1);
 }
 
+/* Bound where its disks are not. */
+static bool astray(const struct plan *p, const struct pod *pod)
+{
+        return *home(p) && *pod->node && strcmp(pod->node, home(p)) != 0;
+}
+
 static void with_pod(struct plan *p, const struct pod *pod)
 {
         char hash[17];
@@ -90,12 +140,13 @@ static void with_pod(struct plan *p, const struct pod *pod)
         placement_hash(p->vm, hash);
         if (pod->meta.deleting) {
                 pending(p, "waiting for the former pod to end");
-        } else if (!pod_alive(pod) || (!*pod->node && strcmp(pod->placement, hash) != 0)) {
+        } else if (!pod_alive(pod) || astray(p, pod) ||
+                   (!*pod->node && strcmp(pod->placement, hash) != 0)) {
                 plan_add(p, REC_DELETE_POD, pod->meta.name)->why =
-                        "dead, or made for a former placement";
+                        "dead, astray, or made for a former placement";
                 pending(p, "");
         } else if (!*pod->node) {
-                pending(p, unschedulable(pod));
+                pending(p, waits_for(p, pod));
         } else {
                 bound(p, pod);
         }
@@ -106,12 +157,17 @@ void plan_start(struct plan *p)
         const char *name = pod_name(p);
         const struct pod *pod = plan_pod(p, name);
 
+        bool lost = homeless(p);
+
         plan_clear_running(p);
-        plan_delete_pods(p, name);
-        if (pod)
+        plan_delete_pods(p, lost ? "" : name);
+        if (pod && !lost)
                 with_pod(p, pod);
-        else
+        else if (!lost)
                 make_pod(p, name);
-        plan_condition(p, "Ready", false, p->next->status.refused.count ? "NoRoom" : "NotRunning",
+        plan_condition(p, "Ready", false,
+                       lost                            ? "DisksAway"
+                       : p->next->status.refused.count ? "NoRoom"
+                                                       : "NotRunning",
                        p->next->status.reason);
 }

@@ -41,11 +41,10 @@ static bool may_lose_writes(const struct rec_node *owner)
 
 static void migratable_condition(struct plan *p, const struct rec_node *owner)
 {
-        const struct vm_disk *local = vm_local_disk(p->vm);
+        const char *kept = plan_kept(p);
 
-        if (local)
-                plan_condition(p, "LiveMigratable", false, "DiskNotShared",
-                               plan_text(p, "disk %s is a PersistentVolumeClaim", local->name));
+        if (kept)
+                plan_condition(p, "LiveMigratable", false, "DiskNotShared", kept);
         else if (may_lose_writes(owner))
                 plan_condition(
                         p, "LiveMigratable", true, "EmulatedCPU",

@@ -14,6 +14,7 @@
 static const char *const RUN[] = {"Always", "RerunOnFailure", "Halted"};
 static const char *const HANDOVER[] = {"Proven", "Fast"};
 static const char *const ON_TIMEOUT[] = {"Abort", "Pause"};
+static const char *const STORAGE[] = {"Shared", "Copy"};
 static const char *const EVICTION[] = {"LiveMigrate", "None"};
 static const char *const PHASES[] = {"Pending",  "Starting", "Running", "Paused", "Migrating",
                                      "Stopping", "Halted",   "Failed",  "Unknown"};
@@ -21,6 +22,7 @@ static const char *const PHASES[] = {"Pending",  "Starting", "Running", "Paused"
 _Static_assert(countof(RUN) == RUN_BAD, "a name each");
 _Static_assert(countof(HANDOVER) == HANDOVER_BAD, "a name each");
 _Static_assert(countof(ON_TIMEOUT) == TIMEOUT_BAD, "a name each");
+_Static_assert(countof(STORAGE) == STORAGE_BAD, "a name each");
 _Static_assert(countof(EVICTION) == EVICTION_BAD, "a name each");
 _Static_assert(countof(PHASES) == VM_UNKNOWN + 1, "a name each");
 
@@ -52,6 +54,16 @@ enum on_timeout on_timeout_parse(const char *s)
 const char *on_timeout_name(enum on_timeout t)
 {
         return name_at(ON_TIMEOUT, countof(ON_TIMEOUT), t);
+}
+
+enum storage_move storage_move_parse(const char *s)
+{
+        return *s ? name_index(STORAGE, countof(STORAGE), s, STORAGE_BAD) : STORAGE_SHARED;
+}
+
+const char *storage_move_name(enum storage_move m)
+{
+        return name_at(STORAGE, countof(STORAGE), m);
 }
 
 enum eviction eviction_parse(const char *s)

@@ -8,6 +8,7 @@
 enum run_strategy { RUN_ALWAYS, RUN_RERUN_ON_FAILURE, RUN_HALTED, RUN_BAD };
 enum handover { HANDOVER_PROVEN, HANDOVER_FAST, HANDOVER_BAD };
 enum on_timeout { TIMEOUT_ABORT, TIMEOUT_PAUSE, TIMEOUT_BAD };
+enum storage_move { STORAGE_SHARED, STORAGE_COPY, STORAGE_BAD };
 enum eviction { EVICTION_LIVE_MIGRATE, EVICTION_NONE, EVICTION_BAD };
 /* "" parses as the default, the first value; what is none of the names as the _BAD one. */
 enum run_strategy run_strategy_parse(const char *s);
@@ -16,6 +17,8 @@ enum handover handover_parse(const char *s);
 const char *handover_name(enum handover h);
 enum on_timeout on_timeout_parse(const char *s);
 const char *on_timeout_name(enum on_timeout t);
+enum storage_move storage_move_parse(const char *s);
+const char *storage_move_name(enum storage_move m);
 enum eviction eviction_parse(const char *s);
 const char *eviction_name(enum eviction v);
 enum disk_kind { DISK_IMAGE, DISK_BLANK, DISK_PVC, DISK_BAD };
@@ -85,6 +88,7 @@ struct vm_migration_policy {
         bool auto_converge, post_copy;
         enum on_timeout on_timeout;
         enum handover handover;
+        enum storage_move storage; /* of disks in pools that are local to a node */
 };
 
 /* The placement's last change. */
@@ -118,6 +122,9 @@ struct vm_status {
         int64_t observed_generation;
         struct vm_wish wish;
         struct vm_owner owner;
+        /* Where its disks lie: core/storage.h. */
+        const char *storage_node; /* that of those in local pools; "": it has none there */
+        struct kvs pools;         /* the identity of each pool that it has had disks in */
         const char *pod_name;
         struct strs addresses;
         bool has_running;
@@ -153,7 +160,7 @@ struct vm {
                 struct strs ssh_keys;
                 struct placement placement;
                 struct vm_migration_policy migration;
-                const char *handover_text, *on_timeout_text;
+                const char *handover_text, *on_timeout_text, *storage_text;
                 enum eviction eviction;
                 const char *eviction_text;
         } spec;

@@ -81,6 +81,7 @@ static bool take_mounts(struct share *s, const struct host *h, struct host_facts
                         .about = share_get(s, &(struct strs){about, countof(about)}),
                         .free_bytes = m->free_bytes,
                         .health = m->health,
+                        .local = m->local,
                 };
                 if (!out->about || !take_apart(s, m, out)) {
                         f->nmounts++; /* to be freed, as far as it is there */
@@ -185,6 +186,7 @@ void host_facts_show(const struct host_facts *f, const char *node, const struct 
                 const char *const *v = shared_strs(m->about)->v;
                 out->mounts[h->nmounts++] = (struct host_mount){
                         .pool = v[0],
+                        .local = m->local,
                         .path = v[1],
                         .fstype = "",
                         .source = "",
@@ -214,6 +216,7 @@ bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out)
                 .cores = d.cores,
                 .memory = d.memory,
                 .huge = d.huge,
+                .copies = d.copies,
                 .cpu_model = share_get(s, &(struct strs){&d.cpu_model, 1}),
                 .pools = share_get(s, &d.pools),
                 .bridges = share_get(s, &d.bridges),
@@ -245,6 +248,7 @@ struct capacity_demand vm_facts_demand(const struct vm_facts *f)
                 .cores = f->cores,
                 .memory = f->memory,
                 .huge = f->huge,
+                .copies = f->copies,
                 .cpu_model = shared_strs(f->cpu_model)->v[0],
                 .pools = *shared_strs(f->pools),
                 .bridges = *shared_strs(f->bridges),

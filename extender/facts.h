@@ -28,6 +28,7 @@ struct mount_facts {
         struct host_peer *apart;   /* the nodes that are known not to see the same pool */
         int64_t free_bytes;
         enum mount_health health;
+        bool local;
 };
 struct host_facts {
         struct host_capacity capacity;
@@ -60,6 +61,7 @@ struct vm_facts {
         struct shared_strs *cpu_model; /* one string */
         struct shared_strs *pools, *bridges;
         enum capacity_huge huge;
+        bool copies;
 };
 /* False, and nothing to be dropped, when out of memory. */
 bool vm_facts_take(struct share *s, const struct vm *vm, struct vm_facts *out);

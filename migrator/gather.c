@@ -156,13 +156,14 @@ static int candidates(struct world *w, struct gathered *g)
 
 static int nodes_of(struct world *w, struct gathered *g)
 {
-        size_t most = 1 + g->in.npods + 2 * g->in.nmigrations;
+        size_t most = 2 + g->in.npods + 2 * g->in.nmigrations;
         struct rec_node *nodes = arena_array(g->arena, most, sizeof(*nodes));
 
         g->held = arena_array(g->arena, 2 * most, sizeof(*g->held));
         if (!nodes || !g->held)
                 return -ENOMEM;
         add_node(w, g, nodes, g->in.vm->status.owner.node);
+        add_node(w, g, nodes, g->in.vm->status.storage_node);
         for (size_t i = 0; i < g->in.npods; i++)
                 add_node(w, g, nodes, g->in.pods[i]->node);
         for (size_t i = 0; i < g->in.nmigrations; i++) {

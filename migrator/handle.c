@@ -141,12 +141,6 @@ static void spare_former(struct json *terms, const struct vm *vm, int64_t epoch)
                 leave_out(json_mut_at(terms, i), DROVER_GUEST_LABEL, former);
 }
 
-/* The pod stands for a guest that is there already, wherever that is. */
-static bool adopts(const struct rec_action *act)
-{
-        return *act->pin && !act->for_migration;
-}
-
 /* Preferences and pod (anti-)affinity as written; the VM's required node affinity is the webhook's.
  */
 static int affinity(struct json *spec, const struct vm *vm, const struct rec_action *act)
@@ -162,7 +156,7 @@ static int affinity(struct json *spec, const struct vm *vm, const struct rec_act
         spare_itself(json_mut(a, "podAntiAffinity"), PREFERRED, vm->meta.uid);
         spare_itself(json_mut(a, "podAffinity"), PREFERRED, vm->meta.uid);
         spare_former(json_mut(json_mut(a, "podAffinity"), REQUIRED), vm, act->epoch);
-        if (adopts(act)) /* its anti-affinity stays: it keeps others away */
+        if (act->adopts) /* its anti-affinity stays: it keeps others away */
                 json_remove(a, "podAffinity");
         node = json_object_at(a, "nodeAffinity");
         json_remove(node, REQUIRED);
@@ -183,7 +177,7 @@ static int spread(struct json *spec, const struct vm *vm, const struct rec_actio
         struct json *j = NULL;
         struct err e;
 
-        if (!*text || adopts(act))
+        if (!*text || act->adopts)
                 return 0;
         if (json_parse(text, strlen(text), strlen(text), &j, &e) < 0)
                 return -1;
@@ -268,7 +262,7 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         gate = json_add(json_array_at(spec, "readinessGates"), json_new_object());
         json_set_str(gate, "conditionType", DROVER_RUNNING_GATE);
         container(spec, image);
-        if (adopts(act))
+        if (act->adopts)
                 tolerate_all(spec);
         if (rc < 0 || affinity(spec, vm, act) < 0 || spread(spec, vm, act) < 0) {
                 json_free(pod);

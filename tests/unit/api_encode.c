@@ -105,7 +105,8 @@ static void empty(void **state)
         autojson struct json *got = vm_status_encode(vm);
         autojson struct json *want = json_of(
                 "{'phase': 'Pending', 'observedGeneration': 0, 'wish': {},"
-                "'owner': {'node': '', 'epoch': 0}, 'podName': '', 'addresses': [],"
+                "'owner': {'node': '', 'epoch': 0}, 'storageNode': '', 'pools': {},"
+                "'podName': '', 'addresses': [],"
                 "'running': {}, 'restartedAt': '', 'granted': {}, 'refused': {}, 'conditions': [],"
                 "'migration': {'name': '', 'phase': '', 'target': '', 'percent': 0},"
                 "'reason': ''}");

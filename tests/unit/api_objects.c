@@ -59,6 +59,9 @@ static void vm_meta_and_shape(void **state)
         assert_true(vm->spec.migration.post_copy);
         assert_int_equal(vm->spec.migration.handover, HANDOVER_FAST);
         assert_string_equal(vm->spec.handover_text, "Fast");
+        assert_int_equal(vm->spec.migration.storage, STORAGE_COPY);
+        assert_string_equal(vm->status.storage_node, "node-2");
+        assert_string_equal(kvs_get(&vm->status.pools, "fast"), "fedcba9876543210");
         vm_free(vm);
 }
 
@@ -471,7 +474,7 @@ static void try_null(const struct kind *k, const struct json *root, const char *
         if (rc == 0)
                 k->release(out);
         if (!at && !strstr(path, "annotations.") && !strstr(path, "nodeSelector.") &&
-            !strstr(path, "matchLabels.") && rc != 0)
+            !strstr(path, "matchLabels.") && !strstr(path, "status.pools.") && rc != 0)
                 fail_msg("%s: null at %s: %d \"%s\"", k->file, path, rc, e.msg);
 }
 
@@ -754,6 +757,11 @@ static void migrations(void **state)
         assert_int_equal(m->status.handover, HANDOVER_FAST);
         assert_int_equal(m->status.copying_us, 1767323046000002);
         assert_int_equal(m->status.transfer.state, TRANSFER_SWITCHED);
+        assert_int_equal(m->status.transfer.ndisks, 1);
+        assert_string_equal(m->status.transfer.disks[0].target, "vdb");
+        assert_string_equal(m->status.transfer.disks[0].pool, "scratch");
+        assert_string_equal(m->status.transfer.disks[0].name, "data");
+        assert_int_equal(m->status.transfer.disks[0].size, INT64_C(4) << 30);
         migration_free(m);
         assert_int_equal(migration_decode(bare, &m, NULL), 0);
         assert_int_equal(m->spec.reason, REASON_USER);

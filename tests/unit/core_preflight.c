@@ -211,6 +211,50 @@ static void storage_must_be_the_same(void **state)
         refuses(PREFLIGHT_FAST_UNPROVEN, false, "lock arbitration");
 }
 
+/* Rules 10 and 20: a disk in a pool that is the source's own stays, or is copied into another. */
+static void local_disks_stay_or_are_copied(void **state)
+{
+        static const struct {
+                enum storage_move how;
+                enum disk_kind kind;
+                bool full, at_target;
+                int64_t size, free;
+                enum preflight_rule rule;
+                const char *says;
+        } ROWS[] = {
+                {STORAGE_SHARED, DISK_BLANK, false, true, 1, 10, PREFLIGHT_LOCAL_DISK,
+                 "disk root lies in pool default, which is local to here"},
+                {STORAGE_COPY, DISK_BLANK, false, true, 10, 10, PREFLIGHT_OK, ""},
+                {STORAGE_COPY, DISK_BLANK, false, true, 11, 10, PREFLIGHT_COPY,
+                 "there: its pool default has 0 MiB free"},
+                {STORAGE_COPY, DISK_BLANK, false, false, 10, 10, PREFLIGHT_COPY,
+                 "there: has no local pool default"},
+                {STORAGE_COPY, DISK_IMAGE, true, true, 10, 10, PREFLIGHT_OK, ""},
+                {STORAGE_COPY, DISK_IMAGE, false, true, 10, 10, PREFLIGHT_LOCAL_DISK,
+                 "clone: Full"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < countof(ROWS); i++) {
+                s.vm.spec.migration.storage = ROWS[i].how;
+                s.disk.kind = ROWS[i].kind;
+                s.disk.full = ROWS[i].full;
+                s.disk.size = ROWS[i].size;
+                s.mounts[0].local = true;
+                s.mounts[1].local = ROWS[i].at_target;
+                s.mounts[1].free_bytes = ROWS[i].free;
+                s.mounts[1].identity = "another";
+                s.mounts[0].nshared_with = s.mounts[1].nshared_with = 0;
+                refuses(ROWS[i].rule, false, ROWS[i].says);
+        }
+        s.vm.spec.migration.storage = STORAGE_COPY; /* from a shared pool into a local one: no */
+        s.mounts[1].local = true;
+        s.mounts[1].identity = "another";
+        refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
+        assert_int_equal(PREFLIGHT_LOCAL_DISK, 10);
+        assert_int_equal(PREFLIGHT_COPY, 20);
+}
+
 /* Rule 19, and rule 9 where one of the two has refuted it: each in both directions. */
 static void sharedness_must_be_proven(void **state)
 {
@@ -309,6 +353,7 @@ int main(void)
                 T(the_machine_type_must_be_known),
                 T(who_cannot_receive_is_no_target),
                 T(storage_must_be_the_same),
+                T(local_disks_stay_or_are_copied),
                 T(sharedness_must_be_proven),
                 T(the_placement_must_allow_it),
                 T(all_candidates),

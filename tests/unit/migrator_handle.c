@@ -49,7 +49,8 @@ static void a_pod_that_seeks_a_node_tolerates_nothing_more(void **state)
 /* The guest is there, whatever the taints say: neither scheduler nor taint manager may object. */
 static void a_pod_that_adopts_a_guest_tolerates_every_taint(void **state)
 {
-        const struct rec_action act = {.name = "p", .epoch = 1, .pin = "n1", .avoid = ""};
+        const struct rec_action act = {
+                .name = "p", .epoch = 1, .pin = "n1", .avoid = "", .adopts = true};
 
         (void)state;
         autojson struct json *pod = made(&act);
@@ -128,7 +129,8 @@ static void a_pod_does_not_count_itself(void **state)
 /* Its neighbours may have gone, and the guest is where it is. */
 static void a_pod_that_adopts_a_guest_needs_no_neighbours(void **state)
 {
-        const struct rec_action act = {.name = "p", .epoch = 7, .pin = "n1", .avoid = ""};
+        const struct rec_action act = {
+                .name = "p", .epoch = 7, .pin = "n1", .avoid = "", .adopts = true};
 
         (void)state;
         autojson struct json *pod = made_near(&act);

@@ -111,6 +111,7 @@ static inline int setup(void **state)
                 vm->spec.placement.spread_json = vm->spec.placement.priority_class = "";
         vm->status.wish.placement = "";
         vm->status.owner.node = vm->status.pod_name = vm->status.restarted_at = "";
+        vm->status.storage_node = "";
         vm->status.running = (struct vm_shape){0, "", 0, ""};
         vm->status.reason = vm->status.migration.name = vm->status.migration.phase =
                 vm->status.migration.target = "";

@@ -64,6 +64,29 @@ static int parse_sources(struct agent_config *c, const char *sources, struct err
         return 0;
 }
 
+static struct agent_pool *find_pool(struct agent_config *c, const char *name, size_t len)
+{
+        for (size_t i = 0; i < c->npools; i++)
+                if (strlen(c->pools[i].name) == len && !strncmp(c->pools[i].name, name, len))
+                        return &c->pools[i];
+        return NULL;
+}
+
+/* "NAME,...": nothing of it need be kept. */
+static int parse_local(struct agent_config *c, const char *names, struct err *e)
+{
+        for (const char *p = names, *end; *p; p = end + (*end == ',')) {
+                end = p + strcspn(p, ",");
+                struct agent_pool *pool = find_pool(c, p, (size_t)(end - p));
+                if (!pool || pool->local)
+                        return err_set(e, -EINVAL,
+                                       "--local-pools: \"%.*s\" is no pool, or there twice",
+                                       (int)(end - p), p);
+                pool->local = true;
+        }
+        return 0;
+}
+
 /* A template goes through printf with one string: let it hold exactly one %s and no other %. */
 static bool template_ok(const char *t)
 {
@@ -74,7 +97,7 @@ static bool template_ok(const char *t)
 
 /* What is left to be read of the texts. */
 struct texts {
-        const char *pools, *sources, *reserved_memory, *migration_tls;
+        const char *pools, *local, *sources, *reserved_memory, *migration_tls;
         const char *image_max, *image_virtual_max, *image_reserve, *image_local, *min_free;
 };
 
@@ -133,6 +156,8 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 rc = check_health(c, t, e);
         if (!rc)
                 rc = parse_pools(c, t->pools, e);
+        if (!rc)
+                rc = parse_local(c, t->local, e);
         return rc ? rc : parse_sources(c, t->sources, e);
 }
 
@@ -148,9 +173,10 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
 
 #define TEXT_DEFAULTS                                                                              \
         {                                                                                          \
-                .pools = "default=/var/lib/drover", .sources = "", .reserved_memory = "512Mi",     \
-                .migration_tls = "on", .image_max = "100Gi", .image_virtual_max = "16Ti",          \
-                .image_reserve = "1Gi", .image_local = "off", .min_free = "64Mi"                   \
+                .pools = "default=/var/lib/drover", .local = "", .sources = "",                    \
+                .reserved_memory = "512Mi", .migration_tls = "on", .image_max = "100Gi",           \
+                .image_virtual_max = "16Ti", .image_reserve = "1Gi", .image_local = "off",         \
+                .min_free = "64Mi"                                                                 \
         }
 
 /* What there is to be told about images. */
@@ -173,10 +199,14 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 OPTION_TEXT("image-ca", "IMAGE_CA", "FILE",                                        \
                             "CAs of the servers of images, if not the system's", &(c).image_ca)
 
-/* ... and about the health of mounts. */
+/* ... and about the mounts and their health. */
 #define HEALTH_ROWS(c, t)                                                                          \
-        OPTION_TEXT("pool-sources", "POOL_SOURCES", "NAME=SOURCE,...",                             \
-                    "what must be mounted, such as default=nas:/srv/drover", &(t).sources),        \
+        OPTION_TEXT("local-pools", "LOCAL_POOLS", "NAME,...",                                      \
+                    "those of the pools that are the node's own, and shared with no other",        \
+                    &(t).local),                                                                   \
+                OPTION_TEXT("pool-sources", "POOL_SOURCES", "NAME=SOURCE,...",                     \
+                            "what must be mounted, such as default=nas:/srv/drover",               \
+                            &(t).sources),                                                         \
                 OPTION_NUMBER("probe-deadline", "PROBE_DEADLINE_MS", "MS", "of a mount's answer",  \
                               &(c).probe_deadline_ms, 10, 60000),                                  \
                 OPTION_NUMBER("mount-period", "MOUNT_PERIOD_MS", "MS",                             \

@@ -15,6 +15,7 @@
 struct agent_pool {
         const char *name, *path;
         const char *source; /* that must be mounted there; NULL: any */
+        bool local;         /* the node's own file system: its disks are on no other node */
 };
 
 struct agent_config {

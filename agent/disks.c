@@ -86,6 +86,8 @@ static int image_file(struct agent *a, const struct image *i, struct arena *ar,
 
         if (!pool || !mounts_usable(a->mounts, i->pool, why))
                 return err_set(e, -EAGAIN, "%s", pool ? why : "its pool is not on this node");
+        if (pool->local)
+                return err_set(e, -EINVAL, "its pool is local to a node");
         if (i->meta.deleting)
                 return err_set(e, -EAGAIN, "it is being deleted");
         if (*i->url && strcmp(i->phase, "Ready") != 0)
@@ -136,7 +138,13 @@ static int make_file(struct agent *a, const struct vm *vm, const struct vm_disk 
 
         snprintf(size, sizeof(size), "%" PRId64, d->size);
         snprintf(max, sizeof(max), "%" PRId64, a->config.image_virtual_max);
-        if (d->kind == DISK_IMAGE)
+        /* before an image is removed nobody looks into the pools of every node */
+        if (d->kind == DISK_IMAGE && !d->full && f->pool->local)
+                rc = err_set(e, -EINVAL,
+                             "pool %s is local to this node: no overlay of an image can be there, "
+                             "it must be made with clone: Full",
+                             f->pool->name);
+        else if (d->kind == DISK_IMAGE)
                 rc = find_image(a, vm, d, ar, &image, e);
         else if (d->kind != DISK_BLANK)
                 rc = err_set(e, -EINVAL, "its kind (volume claim) is not supported by this agent");
@@ -152,6 +160,42 @@ static int make_file(struct agent *a, const struct vm *vm, const struct vm_disk 
         return child_run(clone, deadline_s * 1000, NULL, e);
 }
 
+/*
+ * A local pool holds the VM's disks only where its status says so: elsewhere there may be an old
+ * copy of them, or nothing.
+ */
+static int check_home(struct agent *a, const struct vm *vm, const struct agent_pool *pool,
+                      struct err *e)
+{
+        const char *home = vm->status.storage_node;
+
+        if (!pool->local || !strcmp(home, a->config.node))
+                return 0;
+        return err_set(e, -EAGAIN, "pool %s is local to this node, and the VM's disks are %s%s",
+                       pool->name, *home ? "on " : "not said to be here yet", home);
+}
+
+/*
+ * A disk that is not in the directory where those of this pool were is not missing: another
+ * directory is mounted there, and none is made in its stead.
+ */
+static int check_directory(struct agent *a, const struct vm *vm, const struct agent_pool *pool,
+                           struct err *e)
+{
+        const char *was = kvs_get(&vm->status.pools, pool->name);
+        char is[MOUNT_IDENTITY_MAX];
+
+        mounts_identity(a->mounts, pool->name, is);
+        if (!was || !strcmp(was, is))
+                return 0;
+        if (!*is)
+                return err_set(e, -EAGAIN, "pool %s is not healthy", pool->name);
+        return err_set(e, -EAGAIN,
+                       "it is not in pool %s here, which is another directory (%s) than the one "
+                       "where the VM's disks are (%s): none is made in its stead",
+                       pool->name, is, was);
+}
+
 static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk *d,
                      struct arena *ar, const char **out, struct err *e)
 {
@@ -162,10 +206,14 @@ static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk 
         if (!safe_name(d->name))
                 return err_set(e, -EINVAL, "\"%s\" is not a disk name", d->name);
         struct pool_file f = {0};
-        int rc = pool_file(pool, ar, arena_printf(ar, "disks/%s/%s.qcow2", vm->meta.uid, d->name),
-                           &f, e);
+        int rc = check_home(a, vm, pool, e);
+        if (!rc)
+                rc = pool_file(pool, ar,
+                               arena_printf(ar, "disks/%s/%s.qcow2", vm->meta.uid, d->name), &f, e);
         if (!rc)
                 rc = is_made(a, &f, e);
+        if (!rc)
+                rc = check_directory(a, vm, pool, e);
         if (!rc)
                 rc = make_file(a, vm, d, &f, ar, e);
         if (rc < 0)
@@ -253,7 +301,7 @@ static int retain(struct agent *a, const char *uid, const struct vm_disk *d, str
         return child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
 }
 
-int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct err *e)
+int disks_remove(struct agent *a, const char *uid, const struct agent_pool *pool, struct err *e)
 {
         static const char *const FOLDERS[] = {"disks", "seeds"};
         char path[4096], why[320];
@@ -261,19 +309,69 @@ int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct er
 
         if (!safe_name(uid))
                 return err_set(e, -EINVAL, "\"%s\" is not a uid", uid);
+        if (!mounts_usable(a->mounts, pool->name, why))
+                return err_set(e, -EAGAIN, "%s", why);
+        for (size_t k = 0; k < countof(FOLDERS) && !rc; k++) {
+                snprintf(path, sizeof(path), "%s/%s", FOLDERS[k], uid);
+                const char *const argv[] = {AGENT_SELF, "tool", "remove", pool->path, path, NULL};
+                rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
+        }
+        return rc;
+}
+
+static int local_pool(struct agent *a, const char *name, const struct agent_pool **out,
+                      struct err *e)
+{
+        char why[320];
+
+        *out = agent_pool_of(&a->config, name);
+        if (!*out || !(*out)->local)
+                return err_set(e, -EINVAL, "this node has no local pool %s", name);
+        return mounts_usable(a->mounts, name, why) ? 0 : err_set(e, -EAGAIN, "%s", why);
+}
+
+int disks_make_new(struct agent *a, const char *uid, const char *pool, const char *name,
+                   int64_t size, struct err *e)
+{
+        const struct agent_pool *p;
+        char file[4096], bytes[32];
+        int rc = local_pool(a, pool, &p, e);
+
+        if (rc)
+                return rc;
+        if (!safe_name(uid) || !safe_name(name) || size <= 0)
+                return err_set(e, -EINVAL, "\"%s\" of \"%s\" with %" PRId64 " bytes is no disk",
+                               name, uid, size);
+        snprintf(file, sizeof(file), "disks/%s/%s.qcow2", uid, name);
+        snprintf(bytes, sizeof(bytes), "%" PRId64, size);
+        const char *const argv[] = {AGENT_SELF, "tool", "new", p->path, file, bytes, NULL};
+        return child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
+}
+
+int disks_make_seed(struct agent *a, const struct vm *vm, const char *pool, struct err *e)
+{
+        const struct agent_pool *p;
+        char file[4096];
+        int rc = local_pool(a, pool, &p, e);
+
+        if (rc)
+                return rc;
+        if (!safe_name(vm->meta.uid))
+                return err_set(e, -EINVAL, "\"%s\" is not a uid", vm->meta.uid);
+        snprintf(file, sizeof(file), "seeds/%s/cidata.iso", vm->meta.uid);
+        return seed_make(vm, p->path, file, a->config.disk_deadline_s * 1000, e);
+}
+
+int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct err *e)
+{
+        int rc = 0;
+
+        if (!safe_name(uid))
+                return err_set(e, -EINVAL, "\"%s\" is not a uid", uid);
         for (size_t i = 0; vm && i < vm->spec.ndisks && !rc; i++)
                 if (vm->spec.disks[i].retain && vm->spec.disks[i].kind != DISK_PVC)
                         rc = retain(a, uid, &vm->spec.disks[i], e);
-        for (size_t i = 0; i < a->config.npools && !rc; i++) {
-                const struct agent_pool *pool = &a->config.pools[i];
-                if (!mounts_usable(a->mounts, pool->name, why))
-                        return err_set(e, -EAGAIN, "%s", why);
-                for (size_t k = 0; k < countof(FOLDERS) && !rc; k++) {
-                        snprintf(path, sizeof(path), "%s/%s", FOLDERS[k], uid);
-                        const char *const argv[] = {AGENT_SELF, "tool", "remove",
-                                                    pool->path, path,   NULL};
-                        rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
-                }
-        }
+        for (size_t i = 0; i < a->config.npools && !rc; i++)
+                rc = disks_remove(a, uid, &a->config.pools[i], e);
         return rc;
 }

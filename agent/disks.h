@@ -28,6 +28,18 @@ void disks_free(struct vm_files *f);
  */
 must_check int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct err *e);
 
+/*
+ * For a move to this node: an empty file for a disk of so many bytes, and the cloud-init volume, in
+ * a pool that is local to it. -EIO when the disk's file is there already; nothing is touched then.
+ */
+must_check int disks_make_new(struct agent *a, const char *uid, const char *pool, const char *name,
+                              int64_t size, struct err *e);
+must_check int disks_make_seed(struct agent *a, const struct vm *vm, const char *pool,
+                               struct err *e);
+/* Removes the VM's files from that pool of this node alone. */
+must_check int disks_remove(struct agent *a, const char *uid, const struct agent_pool *pool,
+                            struct err *e);
+
 /* The pools that the VM's files are on, without repetition, at most AGENT_POOLS_MAX. */
 size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX]);
 

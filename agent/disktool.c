@@ -201,6 +201,40 @@ int disk_tool_blank(char **argv)
         return make_disk(argv, false, false);
 }
 
+/* The file appears with all that is in it, or, where another one is, not at all. */
+int disk_tool_new(char **argv)
+{
+        const char *file = argv[1];
+        char folder[PATH_MAX], tmp[PATH_MAX];
+        int rc = prepare(file, folder, tmp);
+
+        if (rc > 0)
+                printf("%s is there already\n", file);
+        if (rc)
+                return 1;
+        rc = make_overlay(tmp, argv[2], NULL, NULL);
+        if (!rc && link(tmp, file))
+                rc = complain("cannot create", file);
+        if (!rc)
+                sync_folder(folder);
+        unlink(tmp);
+        return rc;
+}
+
+int disk_tool_folders(char **argv)
+{
+        DIR *d = opendir(argv[1]);
+        struct dirent *entry;
+
+        if (!d)
+                return errno == ENOENT ? 0 : complain("cannot open", argv[1]);
+        while ((entry = readdir(d)))
+                if (entry->d_name[0] != '.')
+                        printf("%s\n", entry->d_name);
+        closedir(d);
+        return 0;
+}
+
 int disk_tool_clone(char **argv)
 {
         return make_disk(argv, true, false);

@@ -5,6 +5,8 @@
  *
  *   have POOL FILE             says "there" or "absent"; removes what was left beside it
  *   blank POOL FILE SIZE       an empty qcow2, unless FILE is there
+ *   new POOL FILE SIZE         the same, but FILE must not be there
+ *   folders POOL FOLDER        says which folders are in it, a line each; none when it is not there
  *   clone POOL FILE SIZE IMAGE_POOL IMAGE MAX
  *                              a qcow2 on top of IMAGE, unless FILE is there; SIZE 0: the image's.
  *                              IMAGE is checked each time (agent/format.h), since it may have been
@@ -20,6 +22,8 @@
 
 int disk_tool_have(char **argv);
 int disk_tool_blank(char **argv);
+int disk_tool_new(char **argv);
+int disk_tool_folders(char **argv);
 int disk_tool_clone(char **argv);
 int disk_tool_copy(char **argv);
 int disk_tool_seed(char **argv);

@@ -189,7 +189,7 @@ void doctor_share(const struct agent_config *c, const char *run, const bool *usa
 
         doctor_name(s.name, run, c->node);
         for (size_t i = 0; i < c->npools; i++)
-                if (usable[i])
+                if (usable[i] && !c->pools[i].local)
                         leave(&s, i);
         doctor_tell(f);
         puts("{\"waiting\":true}");

@@ -260,7 +260,8 @@ static void take_in(struct mounts *m, struct watch *w, struct probe_report *r)
         v->health = w->health.state;
         v->stuck = w->prober.stuck;
         v->reads = probe_result_reads(r->verdict);
-        v->locked = r->verdict == PROBE_OK && lock_hold(&w->holder, w->pool->path, m->config->node);
+        v->locked = r->verdict == PROBE_OK && !w->pool->local &&
+                    lock_hold(&w->holder, w->pool->path, m->config->node);
         explain(w, r);
         measure(w, r);
         if (changed)
@@ -378,6 +379,7 @@ static void init_watch(struct watch *w, const struct agent_config *c, const stru
                 .path = pool->path, .node = c->node, .deadline_ms = c->probe_deadline_ms};
         w->now.pool = pool->name;
         w->now.path = pool->path;
+        w->now.local = pool->local;
         w->now.verdict = health_verdict(&w->health);
         w->now.mend = "";
         snprintf(w->now.reason, sizeof(w->now.reason), "not probed yet");
@@ -478,4 +480,16 @@ bool mounts_usable(struct mounts *m, const char *pool, char why[320])
         }
         pthread_mutex_unlock(&m->lock);
         return usable;
+}
+
+void mounts_identity(struct mounts *m, const char *pool, char out[MOUNT_IDENTITY_MAX])
+{
+        *out = '\0';
+        pthread_mutex_lock(&m->lock);
+        for (size_t i = 0; i < m->n; i++) {
+                const struct mount_view *v = &m->watches[i].shown;
+                if (!strcmp(v->pool, pool) && v->health == MOUNT_HEALTHY)
+                        memcpy(out, v->identity, MOUNT_IDENTITY_MAX);
+        }
+        pthread_mutex_unlock(&m->lock);
 }

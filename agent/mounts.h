@@ -10,16 +10,18 @@
 #include "agent/config.h"
 #include "core/health.h"
 
-#define MOUNT_REASON_MAX 320
+#define MOUNT_REASON_MAX   320
+#define MOUNT_IDENTITY_MAX 40
 
 struct mount_view {
         const char *pool, *path; /* of the configuration */
+        bool local;
         char fstype[64], source[256];
         enum mount_health health;
         const char *verdict;           /* a stable word, see health_verdict */
         char reason[MOUNT_REASON_MAX]; /* "VERDICT: a sentence" when not healthy */
         const char *mend;              /* a sentence, "" when there is nothing to mend */
-        char identity[40];
+        char identity[MOUNT_IDENTITY_MAX];
         int64_t latency_us, free_bytes, free_inodes; /* by the last probe that went well */
         bool locked; /* this node holds its lock here: see locks.h */
         bool stuck;  /* a killed probe of it does not end */
@@ -41,6 +43,8 @@ void mounts_free(struct mounts *m);
 void mounts_view(struct mounts *m, struct mount_view *out);
 /* False with a sentence in why when the pool is unknown or not healthy. */
 bool mounts_usable(struct mounts *m, const char *pool, char why[320]);
+/* The identity of the directory behind a healthy pool; "" when there is none to rely on. */
+void mounts_identity(struct mounts *m, const char *pool, char out[MOUNT_IDENTITY_MAX]);
 /* The connection to libvirtd is new: find out again in whose mount namespace it lives. */
 void mounts_new_libvirtd(struct mounts *m);
 

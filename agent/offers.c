@@ -96,6 +96,8 @@ int64_t offers_work(struct agent *a, const char *rest)
         for (size_t i = 0; i < a->config.npools; i++) {
                 const struct agent_pool *pool = &a->config.pools[i];
 
+                if (pool->local)
+                        continue;
                 if (!mounts_usable(a->mounts, pool->name, why)) {
                         next = *offers ? AGAIN_MS : next;
                         continue;

@@ -86,6 +86,8 @@ static void begin(struct proofs *p, struct pool_proof *x)
         struct err e;
 
         x->due = mono_add_ms(mono_now(), sharing_period_ms(x->n));
+        if (x->pool->local) /* nobody shares it: there is nothing to prove */
+                return;
         mounts_view(p->mounts, views);
         if (!v->reads)
                 return;

@@ -49,6 +49,8 @@ static void pools(void **state)
 {
         static const char *const BAD[] = {"",          "default", "default=rel", "=/a",    "Up=/a",
                                           "a=/a,a=/b", "a=/x,b",  "a b=/x",      "a=/a,b="};
+        static const char *const BAD_LOCAL[] = {"no", "scratch,scratch", "scratch=/b",
+                                                ",",  "scratc",          "default,,def"};
         struct agent_config c;
         struct err e;
 
@@ -63,6 +65,20 @@ static void pools(void **state)
         assert_int_equal(parse(&c, &e, "--pool-sources", "default=[2001:db8::1]:/srv/a=b"), 0);
         assert_string_equal(c.pools[0].source, "[2001:db8::1]:/srv/a=b");
         agent_config_free(&c);
+        assert_int_equal(parse(&c, &e, "--local-pools", ""), 0);
+        assert_false(c.pools[0].local);
+        agent_config_free(&c);
+        setenv("POOLS", "default=/a,scratch=/b,def=/c", 1);
+        assert_int_equal(parse(&c, &e, "--local-pools", "def,scratch"), 0);
+        assert_false(agent_pool_of(&c, "default")->local);
+        assert_true(agent_pool_of(&c, "scratch")->local);
+        assert_true(agent_pool_of(&c, "def")->local);
+        agent_config_free(&c);
+        for (size_t i = 0; i < sizeof(BAD_LOCAL) / sizeof(BAD_LOCAL[0]); i++) {
+                assert_int_equal(parse(&c, &e, "--local-pools", BAD_LOCAL[i]), -EINVAL);
+                assert_non_null(strstr(e.msg, "local-pools"));
+        }
+        unsetenv("POOLS");
         for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
                 if (parse(&c, &e, "--pools", BAD[i]) != -EINVAL)
                         fail_msg("\"%s\" was taken", BAD[i]);

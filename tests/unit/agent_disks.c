@@ -274,6 +274,61 @@ static void blank_killed(void **state)
         killed_everywhere(&r, no_disk, disk_is_whole, one_disk);
 }
 
+/* The one that a move brings along: never in the place of another, whenever it is killed. */
+static void new_killed(void **state)
+{
+        struct run r = verb("new", pool, "disks/u/root.qcow2", "1048576", NULL);
+
+        (void)state;
+        assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+        no_disk();
+        for (int n = 0; run_killed(&r, n); n++) {
+                disk_is_whole();
+                if (access(in_pool("disks/u/root.qcow2"), F_OK)) {
+                        assert_int_equal(run(&r), 0);
+                        one_disk();
+                }
+                no_disk();
+        }
+        shell("mkdir -p disks/u && echo another > disks/u/root.qcow2");
+        assert_int_equal(run(&r), 1);
+        shell("grep -q another disks/u/root.qcow2");
+        files_are("./disks/u/root.qcow2 ");
+        no_disk();
+}
+
+static void folders_are_told(void **state)
+{
+        char *argv[] = {(char *)"folders", pool, (char *)"disks"};
+        autobuf struct buf out = buf_new(8192);
+        struct err e;
+
+        (void)state;
+        for (int there = 0; there < 2; there++) {
+                no_disk();
+                if (there)
+                        shell("mkdir -p disks/a disks/b disks/.hidden");
+                fflush(stdout); /* nothing of ours in its output */
+                pid_t pid = fork();
+                if (!pid) {
+                        dup2(open(in_pool("told"), O_WRONLY | O_CREAT | O_TRUNC, 0600),
+                             STDOUT_FILENO);
+                        int rc = agent_tool(3, argv);
+                        fflush(stdout);
+                        _exit(rc);
+                }
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+                buf_reset(&out);
+                assert_int_equal(file_read(in_pool("told"), &out, &e), 0);
+                const char *text = buf_str(&out);
+                if (strcmp(text, there ? "a\nb\n" : "") != 0 &&
+                    (!there || strcmp(text, "b\na\n") != 0))
+                        fail_msg("told: \"%s\"", text);
+        }
+        unlink(in_pool("told"));
+        no_disk();
+}
+
 /* --- a VM goes */
 
 static void a_vm(void)
@@ -565,6 +620,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(clone_killed),        T(copy_killed),
                 T(blank_killed),        T(retain_killed),
+                T(new_killed),          T(folders_are_told),
                 T(remove_killed),       T(place_killed),
                 T(unplace_killed),      T(an_image_in_use_stays),
                 T(overlays_and_copies), T(what_is_left_is_cleared),

@@ -16,6 +16,7 @@
 struct publisher;
 struct moves;
 struct starts;
+struct copies;
 
 enum virt_type { VIRT_UNKNOWN, VIRT_QEMU, VIRT_KVM };
 
@@ -30,6 +31,7 @@ struct agent {
         struct publisher *publisher;
         struct moves *moves;               /* migrations this node is the source of */
         struct starts *starts;             /* what was started and stopped when */
+        struct copies *copies;             /* disks that come along with moves to here */
         _Atomic(enum virt_type) virt_type; /* once the facts are read */
         bool libvirt_lost;                 /* virt's thread only: it was told */
         atomic_bool started;               /* all parts are there: work may be done */
@@ -54,6 +56,8 @@ struct agent {
  *   erase/NS/NAME/UUID  the disks of a VM that is gone
  *   image/NS/NAME   an image of which this node is the importer
  *   leftover/NS/NAME/UID/EPOCH  what a fetch of one that was stopped has left
+ *   prepare/NS/NAME files for the disks that come along with a migration to here
+ *   stale           what moves have left in the local pools
  *   offers          what the sources of moves to here find in the pools
  *   domains, facts, node  all domains; what the hypervisor can; labels and condition of the Node
  */

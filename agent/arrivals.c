@@ -1,5 +1,6 @@
 #include "agent/arrivals.h"
 
+#include "agent/copies.h"
 #include "agent/domain.h"
 #include "agent/journals.h"
 #include "api/codec.h"
@@ -100,6 +101,10 @@ static void changed(void *ctx, const void *before, const void *after)
 
         if (!m != !old || mig_finished(m->status.phase) != mig_finished(old->status.phase))
                 agent_poke(ctx, 0, "offers");
+        if (m)
+                copies_arriving(ctx, m);
+        else
+                copies_arriving_gone(ctx, old);
         if (m && to_answer(ctx, m))
                 agent_poke(ctx, 0, "arrival/%s/%s", m->meta.ns, m->meta.name);
 }

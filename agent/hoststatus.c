@@ -52,6 +52,7 @@ static int build_mounts(const struct host_sources *s, struct arena *a, struct ho
                 const struct proof_view *proof = &s->proofs[i];
                 h->mounts[i] = (struct host_mount){
                         .pool = v->pool,
+                        .local = v->local,
                         .path = v->path,
                         .fstype = v->fstype,
                         .source = v->source,
@@ -217,6 +218,8 @@ int host_status_build(const struct host_sources *s, struct arena *a, struct host
         h.meta = (struct meta){.name = s->config->node, .ns = "", .uid = "", .rv = ""};
         h.migration_address = s->address;
         h.outbound = s->outbound;
+        h.prepared = s->prepared;
+        h.nprepared = s->nprepared;
         h.libvirt_uri = peer_uri(s->config, a);
         if (!h.libvirt_uri || build_mounts(s, a, &h) || build_conditions(s, a, &h))
                 return -ENOMEM;

@@ -18,6 +18,8 @@ struct host_sources {
         const struct proof_view *proofs; /* likewise */
         const char *libvirt_why;         /* "" when libvirtd answers */
         const char *address;
+        struct host_prepared *prepared;
+        size_t nprepared;
         int64_t outbound;
         int64_t now_us;
         const struct conditions *before; /* to keep the time of a condition that has not changed */

@@ -1,6 +1,7 @@
 /* drover-agent: a hypervisor node's hands. Puts the parts together and waits for the signal to end.
  */
 #include "agent/arrivals.h"
+#include "agent/copies.h"
 #include "agent/doctor.h"
 #include "agent/import.h"
 #include "agent/mountpools.h"
@@ -47,6 +48,8 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"offers", offers_work},
                 {"image", image_work},
                 {"leftover", leftover_work},
+                {"prepare", prepare_work},
+                {"stale", stale_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");
@@ -129,6 +132,7 @@ static void mounts_changed(void *ctx)
                 return;
         publish_soon(a->publisher);
         proofs_nudge(a->proofs);
+        agent_poke(a, 0, "stale");
         agent_poke(a, 0, "offers");          /* the file is there before the first move */
         kube_store_each(a->vms, poke_vm, a); /* some may have waited for their pool */
 }
@@ -182,8 +186,9 @@ static int start(struct run *r, struct err *e)
 
         a->table = table_new();
         a->starts = starts_new();
+        a->copies = copies_new();
         a->work = work_new(THREADS_MAX, dispatch, a);
-        if (!rc && (!a->table || !a->starts || !a->work))
+        if (!rc && (!a->table || !a->starts || !a->copies || !a->work))
                 rc = err_set(e, -ENOMEM, "out of memory");
         if (!rc)
                 rc = start_health(r, e);
@@ -209,7 +214,8 @@ static int start(struct run *r, struct err *e)
                 a->started = true;
                 agent_poke(a, 0, "node");
                 agent_poke(a, 0, "offers");
-                proofs_nudge(a->proofs); /* the mounts may have been quicker than the rest */
+                agent_poke(a, 0, "stale"); /* of an agent that was killed */
+                proofs_nudge(a->proofs);   /* the mounts may have been quicker than the rest */
                 http_server_ready(r->health, true);
         }
         return rc;
@@ -248,6 +254,7 @@ static void stop(struct run *r)
         kube_store_free(a->images);
         kube_client_free(a->kube);
         starts_free(a->starts);
+        copies_free(a->copies);
         table_free(a->table);
         agent_config_free(&a->config);
 }

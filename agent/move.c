@@ -61,6 +61,7 @@ void move_free(struct move *m)
 {
         errand_drop(&m->proof);
         errand_drop(&m->link);
+        carry_free(&m->carried);
         guest_process_close(&m->process);
         stoplog_close(&m->stoplog);
         if (m->peer)
@@ -169,6 +170,7 @@ static unsigned call_flags(const struct move *m)
                 f |= VIR_MIGRATE_AUTO_CONVERGE;
         if (m->vm->spec.migration.post_copy && !m->proven)
                 f |= VIR_MIGRATE_POSTCOPY;
+        f |= carry_copies(&m->transfer) ? VIR_MIGRATE_NON_SHARED_INC : 0;
         return f;
 }
 
@@ -210,6 +212,9 @@ static int call_libvirt(struct move *m, virDomainPtr dom, struct call *c, struct
         struct helpers h;
 
         add_string(c, VIR_MIGRATE_PARAM_URI, m->migration_uri);
+        for (size_t i = 0; i < m->transfer.ndisks; i++)
+                if (*m->transfer.disks[i].name)
+                        add_string(c, VIR_MIGRATE_PARAM_MIGRATE_DISKS, m->transfer.disks[i].target);
         if (c->failed)
                 return virt_error(e, "migration parameters");
         int rc = start_helpers(m, &h, e);

@@ -10,6 +10,7 @@
 #define DROVER_AGENT_MOVE_H
 
 #include "agent/agent.h"
+#include "agent/carry.h"
 #include "agent/errand.h"
 #include "agent/proc.h"
 #include "agent/stoplog.h"
@@ -33,6 +34,7 @@ struct move {
         char peer_uri[AGENT_URI_MAX], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
         struct errand proof, link;    /* of sharedness; peer, until it is there */
+        struct carried carried;       /* backs transfer.disks, once the proof is there */
         bool clear;                   /* the guest stays here: the target is to be cleared */
         bool proven;                  /* we resume the target; else libvirt does */
         struct guest_process process; /* pidfd -1: none */

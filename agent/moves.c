@@ -178,6 +178,9 @@ static int begin(struct moves *r, struct migration *mig, struct vm *vm, bool rej
         }
         rc = rejoin ? 0 : claim(m, e);
         if (rc) {
+                pthread_mutex_lock(&m->lock);
+                m->cancel = true; /* whoever seeks its proof need not wait any more */
+                pthread_mutex_unlock(&m->lock);
                 move_free(m);
                 return rc;
         }
@@ -377,8 +380,10 @@ static void changed(void *ctx, const void *before, const void *after)
 
         if (after)
                 agent_poke(a, 0, "move/%s/%s", m->meta.ns, m->meta.name);
-        if (!after || mig_finished(m->status.phase)) /* what had to wait for it */
+        if (!after || mig_finished(m->status.phase)) { /* what had to wait for it */
                 agent_poke(a, 0, "vm/%s/%s", m->meta.ns, m->spec.vm);
+                agent_poke(a, 0, "stale");
+        }
 }
 
 int moves_start(struct agent *a, struct kube_watch **out, struct err *e)

@@ -1,5 +1,6 @@
 /* The other side of a migration: where it is, that it sees the same disks, and what stands in its
  * way. */
+#include "agent/carry.h"
 #include "agent/disks.h"
 #include "agent/domain.h"
 #include "agent/locks.h"
@@ -16,7 +17,9 @@
 #include <string.h>
 
 #define OPEN_MS  10000
-#define OFFER_MS 5000 /* for the target's agent to hear of the move */
+#define OFFER_MS 5000  /* for the target's agent to hear of the move */
+#define FILES_MS 60000 /* ... and to make files for what comes along */
+#define LOOK_MS  200
 
 static int read_offer(struct move *m, const struct mount_view *pool, struct err *e)
 {
@@ -196,6 +199,78 @@ static int check_name(const struct move *m, struct err *e)
                        m->mig->status.target, (long long)ms);
 }
 
+/* --- what is not shared, and comes along */
+
+static bool is_local(const struct agent_config *c, const char *pool)
+{
+        const struct agent_pool *p = agent_pool_of(c, pool);
+
+        return p && p->local;
+}
+
+static bool called_off(struct move *m)
+{
+        pthread_mutex_lock(&m->lock);
+        bool yes = m->cancel;
+        pthread_mutex_unlock(&m->lock);
+        return yes;
+}
+
+/* 1: the target's agent has not said anything of it yet. */
+static int read_word(struct move *m, struct err *e)
+{
+        struct host *h;
+        int rc = read_target(m, &h, e);
+
+        if (rc)
+                return rc;
+        rc = 1;
+        for (size_t i = 0; i < h->nprepared && rc > 0; i++)
+                if (!strcmp(h->prepared[i].migration, m->mig->meta.uid))
+                        rc = *h->prepared[i].refused
+                                     ? err_set(e, -EINVAL, "%s", h->prepared[i].refused)
+                                     : 0;
+        host_free(h);
+        return rc;
+}
+
+/* Until the target has a file for each disk, where there was none. */
+static int await_files(struct move *m, struct err *e)
+{
+        struct mono end = mono_add_ms(mono_now(), FILES_MS);
+        int rc;
+
+        while ((rc = read_word(m, e)) > 0) {
+                if (called_off(m))
+                        return err_set(e, -ECANCELED, "cancelled before the copy began");
+                if (mono_ms_between(mono_now(), end) <= 0)
+                        return err_set(e, -ETIMEDOUT,
+                                       "%s does not say that there are files for the disks that "
+                                       "come along",
+                                       m->mig->status.target);
+                nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+        }
+        return rc;
+}
+
+/*
+ * Local disks are told to the target, which makes files for them. What the running guest has is
+ * what counts: a disk that libvirt took for shared would be another one on the target.
+ */
+static int take_along(struct move *m, struct err *e)
+{
+        int rc = carry_find(m->a, m->vm, &m->carried, e);
+
+        if (rc || !m->carried.n)
+                return rc;
+        pthread_mutex_lock(&m->lock);
+        m->transfer.disks = m->carried.v;
+        m->transfer.ndisks = m->carried.n;
+        pthread_cond_broadcast(&m->wake);
+        pthread_mutex_unlock(&m->lock);
+        return await_files(m, e);
+}
+
 static int prove(struct move *m, const struct host *target, struct err *e)
 {
         const char *pools[AGENT_POOLS_MAX];
@@ -209,7 +284,10 @@ static int prove(struct move *m, const struct host *target, struct err *e)
         if (!rc)
                 rc = check_name(m, e);
         for (size_t i = 0; i < n && !rc; i++)
-                rc = prove_shared(m, target, pools[i], e);
+                if (!is_local(&m->a->config, pools[i]))
+                        rc = prove_shared(m, target, pools[i], e);
+        if (!rc)
+                rc = take_along(m, e);
         if (rc)
                 return rc;
         m->proven = !fast_allowed(m, target, pools, n);

@@ -39,9 +39,12 @@ static int64_t read_job(struct move *m, virDomainPtr dom)
         if (type == VIR_DOMAIN_JOB_UNBOUNDED) {
                 pthread_mutex_lock(&m->lock);
                 struct transfer *t = &m->transfer;
-                t->bytes_total = figure(p, n, VIR_DOMAIN_JOB_MEMORY_TOTAL);
-                t->bytes_done = figure(p, n, VIR_DOMAIN_JOB_MEMORY_PROCESSED);
-                t->bytes_left = figure(p, n, VIR_DOMAIN_JOB_MEMORY_REMAINING);
+                t->bytes_total = figure(p, n, VIR_DOMAIN_JOB_MEMORY_TOTAL) +
+                                 figure(p, n, VIR_DOMAIN_JOB_DISK_TOTAL);
+                t->bytes_done = figure(p, n, VIR_DOMAIN_JOB_MEMORY_PROCESSED) +
+                                figure(p, n, VIR_DOMAIN_JOB_DISK_PROCESSED);
+                t->bytes_left = figure(p, n, VIR_DOMAIN_JOB_MEMORY_REMAINING) +
+                                figure(p, n, VIR_DOMAIN_JOB_DISK_REMAINING);
                 t->dirty_bytes_per_s = figure(p, n, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) *
                                        figure(p, n, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
                 t->expected_downtime_ms = figure(p, n, VIR_DOMAIN_JOB_DOWNTIME);
@@ -86,9 +89,15 @@ static bool wait_next(struct move *m, bool aborted)
         return go_on;
 }
 
-static int64_t memory_of(const struct vm *vm)
+/* That is to be copied: memory, and the disks that come along. */
+static int64_t bytes_of(struct move *m)
 {
-        return vm->status.has_running ? vm->status.running.memory : vm->spec.shape.memory;
+        const struct vm *vm = m->vm;
+
+        pthread_mutex_lock(&m->lock);
+        int64_t disks = carry_bytes(&m->transfer);
+        pthread_mutex_unlock(&m->lock);
+        return disks + (vm->status.has_running ? vm->status.running.memory : vm->spec.shape.memory);
 }
 
 /* The message of a transfer under way, and what will be said of it when it has ended. */
@@ -130,7 +139,7 @@ struct control {
 static void decide(struct move *m, struct control *c, int64_t pass)
 {
         struct vm_migration_policy policy = m->vm->spec.migration;
-        int64_t allowed = converge_allowed_ms(&policy, memory_of(m->vm));
+        int64_t allowed = converge_allowed_ms(&policy, bytes_of(m));
         enum converge_action a;
 
         policy.post_copy &=
@@ -138,6 +147,9 @@ static void decide(struct move *m, struct control *c, int64_t pass)
         pthread_mutex_lock(&m->lock);
         a = converge_step(&c->converge, &policy, pass, m->transfer.bytes_left,
                           mono_ms_between(m->began, mono_now()), allowed);
+        /* a guest that stood still would wait for its disks first, which nobody hurries */
+        if (a == CONVERGE_PAUSE && !pass && carry_copies(&m->transfer))
+                a = CONVERGE_ABORT;
         m->timed_out |= a == CONVERGE_ABORT;
         if (m->cancel)
                 a = CONVERGE_ABORT;

@@ -1,5 +1,6 @@
 #include "agent/publish.h"
 
+#include "agent/copies.h"
 #include "agent/facts.h"
 #include "agent/hoststatus.h"
 #include "agent/moves.h"
@@ -162,13 +163,15 @@ static struct json *build(struct publisher *p)
         struct mount_view mounts[AGENT_POOLS_MAX];
         struct proof_view proofs[AGENT_POOLS_MAX] = {{0}};
         bool synced = p->a->synced;
-        size_t n;
+        struct host_prepared *prepared = NULL;
+        size_t n, nprepared = 0;
         autofree struct table_entry *entries = table_all(p->a->table, &n);
         autoarena struct arena *arena = arena_new(STATUS_MAX);
         struct json *out = NULL;
         struct host h;
 
-        if (!arena || (p->a->proofs && proofs_view(p->a->proofs, arena, proofs)))
+        if (!arena || (p->a->proofs && proofs_view(p->a->proofs, arena, proofs)) ||
+            (p->a->copies && copies_view(p->a, arena, &prepared, &nprepared)))
                 return NULL;
         mounts_view(p->a->mounts, mounts);
         count(entries, n);
@@ -185,6 +188,8 @@ static struct json *build(struct publisher *p)
                 .libvirt_why = p->libvirt_why,
                 .address = *p->a->config.migration_address ? p->a->config.migration_address
                                                            : p->address,
+                .prepared = prepared,
+                .nprepared = nprepared,
                 .outbound = (int64_t)moves_count(p->a->moves),
                 .now_us = wall_us(),
                 .before = p->before ? &p->before->conditions

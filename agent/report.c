@@ -32,7 +32,7 @@ struct report {
 
 static bool news(const struct transfer *a, const struct transfer *b)
 {
-        return a->state != b->state || a->proven != b->proven;
+        return a->state != b->state || a->proven != b->proven || a->ndisks != b->ndisks;
 }
 
 /* What the journal says already. */
@@ -42,6 +42,7 @@ static struct transfer first(struct move *m)
         struct transfer t = m->transfer;
         pthread_mutex_unlock(&m->lock);
         t.proven = m->mig->status.transfer.proven; /* the proof may have said more by now */
+        t.ndisks = m->mig->status.transfer.ndisks;
         return t;
 }
 

@@ -1,0 +1,221 @@
+#include "agent/carry.h"
+
+#include "agent/domxml.h"
+#include "agent/xml.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PATH_SIZE   1024
+#define CARRY_ARENA ((size_t)64 << 10)
+
+/* One <disk> of the domain: its own source and name, and whether another file stands behind it. */
+struct disk {
+        char path[PATH_SIZE], target[16];
+        bool backed;
+};
+
+/* Whatever is within these is about other files than the disk's own. */
+static bool nests(const struct xml_tag *t)
+{
+        return xml_is(t, "backingStore") || xml_is(t, "mirror");
+}
+
+static void take_tag(struct disk *d, const struct xml_tag *t, int *depth)
+{
+        char type[16];
+
+        if (nests(t) && t->kind != XML_EMPTY)
+                *depth += t->kind == XML_OPEN ? 1 : -1;
+        if (xml_is(t, "backingStore") && t->kind == XML_OPEN && *depth == 1)
+                d->backed |= xml_get(t, "type", type, sizeof(type));
+        if (*depth || t->kind == XML_CLOSE)
+                return;
+        if (xml_is(t, "source"))
+                xml_get(t, "file", d->path, sizeof(d->path));
+        else if (xml_is(t, "target"))
+                xml_get(t, "dev", d->target, sizeof(d->target));
+}
+
+/* The next one; false at the end. */
+static bool next_disk(const char **at, struct disk *d)
+{
+        struct xml_tag t;
+        bool inside = false;
+        int depth = 0;
+
+        *d = (struct disk){.path = ""};
+        while (xml_next(at, &t)) {
+                if (xml_is(&t, "disk")) {
+                        if (inside && t.kind == XML_CLOSE)
+                                return true;
+                        inside = t.kind == XML_OPEN;
+                } else if (inside) {
+                        take_tag(d, &t, &depth);
+                }
+        }
+        return false;
+}
+
+/* The local pool that the file is in, and what follows its path; NULL for none. */
+static const struct agent_pool *pool_of(const struct agent_config *c, const char *path,
+                                        const char **rest)
+{
+        for (size_t i = 0; i < c->npools; i++) {
+                size_t len = strlen(c->pools[i].path);
+
+                *rest = path + len + 1;
+                if (c->pools[i].local && !strncmp(path, c->pools[i].path, len) && path[len] == '/')
+                        return &c->pools[i];
+        }
+        return NULL;
+}
+
+/* "disks/UID/NAME.qcow2" gives NAME, "seeds/UID/cidata.iso" nothing. */
+static bool name_of(const char *rest, const char *uid, char name[254])
+{
+        char folder[64];
+        int n = snprintf(folder, sizeof(folder), "disks/%.40s/", uid);
+        size_t len = strlen(rest);
+
+        name[0] = '\0';
+        if (!strncmp(rest, folder, (size_t)n) && len > (size_t)n + 6 &&
+            !strcmp(rest + len - 6, ".qcow2") && !strchr(rest + n, '/')) {
+                snprintf(name, 254, "%.*s", (int)(len - (size_t)n - 6), rest + n);
+                return true;
+        }
+        snprintf(folder, sizeof(folder), "seeds/%.40s/", uid);
+        return !strncmp(rest, folder, strlen(folder)) &&
+               !strcmp(rest + strlen(folder), "cidata.iso");
+}
+
+static int add(struct carried *out, const struct disk *d, const struct agent_pool *pool,
+               const char *name, struct err *e)
+{
+        struct transfer_disk *t = &out->v[out->n];
+
+        if (out->n == CARRY_MAX)
+                return err_set(e, -EINVAL, "more than %d disks lie in local pools", CARRY_MAX);
+        *t = (struct transfer_disk){arena_strdup(out->arena, d->target),
+                                    arena_strdup(out->arena, pool->name),
+                                    arena_strdup(out->arena, name), 0};
+        if (!t->target || !t->pool || !t->name)
+                return err_set(e, -ENOMEM, "out of memory");
+        out->n++;
+        return 0;
+}
+
+static int take_disk(const struct agent_config *c, const char *uid, const struct disk *d,
+                     struct carried *out, struct err *e)
+{
+        const char *rest;
+        const struct agent_pool *pool = pool_of(c, d->path, &rest);
+        char name[254];
+
+        if (!pool)
+                return 0;
+        if (!*d->target || !name_of(rest, uid, name))
+                return err_set(e, -EINVAL, "%.200s in the local pool %s is no disk of the VM",
+                               d->path, pool->name);
+        if (d->backed)
+                return err_set(e, -EINVAL,
+                               "disk %s in the local pool %s is an overlay of an image, which is "
+                               "not copied along",
+                               name, pool->name);
+        return add(out, d, pool, name, e);
+}
+
+int carry_parse(const struct agent_config *c, const char *uid, const char *xml, struct carried *out,
+                struct err *e)
+{
+        struct carried found = {.arena = arena_new(CARRY_ARENA)};
+        struct disk d;
+        int rc = 0;
+
+        found.v = found.arena ? arena_array(found.arena, CARRY_MAX, sizeof(*found.v)) : NULL;
+        if (!found.v)
+                rc = err_set(e, -ENOMEM, "out of memory");
+        while (!rc && next_disk(&xml, &d))
+                rc = take_disk(c, uid, &d, &found, e);
+        if (rc)
+                carry_free(&found);
+        else
+                *out = found;
+        return rc;
+}
+
+static bool any_local(const struct agent_config *c)
+{
+        for (size_t i = 0; i < c->npools; i++)
+                if (c->pools[i].local)
+                        return true;
+        return false;
+}
+
+static int read_sizes(virDomainPtr dom, struct carried *found, struct err *e)
+{
+        virDomainBlockInfo info;
+
+        for (size_t i = 0; i < found->n; i++) {
+                if (!*found->v[i].name)
+                        continue;
+                if (virDomainGetBlockInfo(dom, found->v[i].target, &info, 0) < 0)
+                        return virt_error(e, "size of disk %s", found->v[i].name);
+                found->v[i].size = (int64_t)info.capacity;
+        }
+        return 0;
+}
+
+int carry_find(struct agent *a, const struct vm *vm, struct carried *out, struct err *e)
+{
+        struct carried found = {0};
+
+        *out = found;
+        if (!any_local(&a->config))
+                return 0;
+        autoconnect virConnectPtr c = virt_connect(a->virt, e);
+        if (!c)
+                return e->code;
+        autodomain virDomainPtr dom = virDomainLookupByUUIDString(c, vm->meta.uid);
+        autofree char *xml = dom ? virDomainGetXMLDesc(dom, 0) : NULL;
+        if (!xml)
+                return virt_error(e, "domain's XML");
+        int rc = carry_parse(&a->config, vm->meta.uid, xml, &found, e);
+        if (!rc && found.n && vm->spec.migration.storage != STORAGE_COPY)
+                rc = err_set(e, -EINVAL,
+                             "%s%s lies in pool %s, which is local to this node, and "
+                             "spec.migration.storage is not Copy",
+                             *found.v[0].name ? "disk " : "the cloud-init volume", found.v[0].name,
+                             found.v[0].pool);
+        if (!rc)
+                rc = read_sizes(dom, &found, e);
+        if (rc)
+                carry_free(&found);
+        else
+                *out = found;
+        return rc;
+}
+
+void carry_free(struct carried *c)
+{
+        arena_free(c->arena);
+        *c = (struct carried){0};
+}
+
+int64_t carry_bytes(const struct transfer *t)
+{
+        int64_t sum = 0;
+
+        for (size_t i = 0; i < t->ndisks; i++)
+                sum += t->disks[i].size > 0 ? t->disks[i].size : 0;
+        return sum;
+}
+
+bool carry_copies(const struct transfer *t)
+{
+        for (size_t i = 0; i < t->ndisks; i++)
+                if (*t->disks[i].name)
+                        return true;
+        return false;
+}

@@ -31,15 +31,22 @@ static const char *home(const struct plan *p)
         return p->vm->status.storage_node;
 }
 
-/* What keeps its pod from being bound, and that no other node is asked for. */
+/*
+ * What keeps its pod from being bound, and that no other node is asked for: where that one does not
+ * suit the VM, in our words, for the scheduler sees nothing but two wishes that contradict each
+ * other.
+ */
 static const char *waits_for(struct plan *p, const struct pod *pod)
 {
+        const struct rec_node *n = plan_node(p, home(p));
         const char *why = unschedulable(pod);
+        char message[PLACEMENT_MESSAGE_MAX];
 
-        return *why && *home(p)
-                       ? plan_text(p, "its disks lie on %s, and it starts nowhere else: %s",
-                                   home(p), why)
-                       : why;
+        if (!*home(p) || !*why)
+                return why;
+        if (n && n->node && placement_check(p->vm, n->node, false, message) != PLACE_OK)
+                why = plan_text(p, "%s", message);
+        return plan_text(p, "its disks lie on %s, and it starts nowhere else: %s", home(p), why);
 }
 
 /* There is no such node, nor a pod on it: it may come back, and the disks with it. */

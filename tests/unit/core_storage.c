@@ -91,6 +91,15 @@ static void a_start_is_pinned(void **state)
         play();
         assert_string_equal(w.vm.status.reason,
                             "its disks lie on node1, and it starts nowhere else: it is full");
+        w.vm.spec.placement.node_name = "node2";
+        pod("drover-vm-demo-e2")->placement = "";
+        play();
+        pod("drover-vm-demo-e2")->conditions = (struct conditions){&no, 1};
+        play();
+        assert_string_equal(w.vm.status.reason, "its disks lie on node1, and it starts nowhere "
+                                                "else: node1: spec.nodeName wants node2");
+        w.vm.spec.placement.node_name = "";
+        play();
         pod("drover-vm-demo-e2")->node = "node2"; /* however that came about */
         run();
         assert_non_null(find(REC_DELETE_POD, "drover-vm-demo-e2"));

@@ -112,6 +112,8 @@ static void own(struct plan *p, const struct pod *pod)
         plan_phase(p, VM_STARTING, "");
 }
 
+_Static_assert(STORAGE_MESSAGE_MAX == CAPACITY_MESSAGE_MAX, "one buffer for both");
+
 /* The scheduler has chosen; whether by what is true now is checked by the only one who decides. */
 static void bound(struct plan *p, const struct pod *pod)
 {
@@ -124,7 +126,8 @@ static void bound(struct plan *p, const struct pod *pod)
                 p->rc = -ENOMEM;
                 return;
         }
-        if (room_check(n ? n : &none, p->vm, &demand, message) == CAPACITY_FITS) {
+        if (!(n && storage_elsewhere(p->vm, n->host, message)) &&
+            room_check(n ? n : &none, p->vm, &demand, message) == CAPACITY_FITS) {
                 own(p, pod);
                 return;
         }

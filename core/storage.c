@@ -104,6 +104,26 @@ bool storage_fits(const struct vm *vm, const struct host *source, const struct h
         return true;
 }
 
+bool storage_elsewhere(const struct vm *vm, const struct host *h, char message[STORAGE_MESSAGE_MAX])
+{
+        message[0] = '\0';
+        for (size_t i = 0; i < vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &vm->spec.disks[i];
+                const char *was = kvs_get(&vm->status.pools, d->pool);
+
+                if (!lies_local(d, h) || !was)
+                        continue;
+                const struct host_mount *m = host_mount_of(h, d->pool);
+                if (!*m->identity || !strcmp(was, m->identity))
+                        continue;
+                snprintf(message, STORAGE_MESSAGE_MAX,
+                         "%.63s: its pool %.63s is another directory than where the VM's disks are",
+                         h->meta.name, d->pool);
+                return true;
+        }
+        return false;
+}
+
 /* --- what the status says of it */
 
 static int set(struct arena *a, struct kvs *all, const char *key, const char *value)

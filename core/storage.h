@@ -29,6 +29,11 @@ bool storage_keeps(const struct vm *vm, const struct host *h, char message[STORA
 bool storage_fits(const struct vm *vm, const struct host *source, const struct host *target,
                   char message[STORAGE_MESSAGE_MAX]);
 
+/* A local pool of the host is known to be another directory than where the VM's disks are; message
+ * says which. */
+bool storage_elsewhere(const struct vm *vm, const struct host *h,
+                       char message[STORAGE_MESSAGE_MAX]);
+
 /*
  * Notes in the status where the VM's disks are when that node, whose host is h (NULL: not known),
  * is its owner. moved: the disks in local pools have come along. 0 or -ENOMEM.

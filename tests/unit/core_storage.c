@@ -106,6 +106,36 @@ static void a_start_is_pinned(void **state)
         assert_string_equal(find(REC_SET_VM, NULL)->vm->status.owner.node, "");
 }
 
+/* Declared local only while it was halted; or a new file system, on its own node. */
+static void not_where_its_disks_are_not(void **state)
+{
+        (void)state;
+        for (int own = 0; own < 2; own++) {
+                teardown(NULL);
+                setup(NULL);
+                local_pools();
+                if (!own)
+                        w.mounts[0].local = w.mounts[1].local = false;
+                running();
+                halt();
+                assert_string_equal(w.vm.status.storage_node, own ? "node1" : "");
+                if (own)
+                        w.mounts[0].identity = "new";
+                w.mounts[0].local = w.mounts[1].local = true;
+                start_again();
+                pod("drover-vm-demo-e2")->node = own ? "node1" : "node2";
+                run();
+                assert_non_null(find(REC_DELETE_POD, "drover-vm-demo-e2"));
+                const struct vm *next = find(REC_SET_VM, NULL)->vm;
+                assert_string_equal(next->status.owner.node, "");
+                assert_string_equal(next->status.reason,
+                                    own ? "node1: its pool default is another directory than "
+                                          "where the VM's disks are"
+                                        : "node2: its pool default is another directory than "
+                                          "where the VM's disks are");
+        }
+}
+
 static void its_node_is_gone(void **state)
 {
         (void)state;
@@ -347,6 +377,7 @@ int main(void)
                 T(the_first_owner_is_noted),
                 T(a_shared_pool_binds_nobody),
                 T(a_start_is_pinned),
+                T(not_where_its_disks_are_not),
                 T(its_node_is_gone),
                 T(a_lost_guest_waits_for_its_disks),
                 T(what_is_noted_later),

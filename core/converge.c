@@ -1,9 +1,9 @@
 #include "core/converge.h"
 
-int64_t converge_allowed_ms(const struct vm_migration_policy *policy, int64_t memory)
+int64_t converge_allowed_ms(const struct vm_migration_policy *policy, int64_t bytes)
 {
         const int64_t gib = (int64_t)1 << 30;
-        int64_t gibs = (memory + gib - 1) / gib;
+        int64_t gibs = (bytes + gib - 1) / gib;
 
         return policy->completion_timeout_s_per_gib * 1000 * (gibs > 0 ? gibs : 1);
 }

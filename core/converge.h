@@ -24,8 +24,8 @@ struct converge {
         bool acted;         /* on the timeout, or gone over to post-copy */
 };
 
-/* Milliseconds that the copy may take: per started GiB of memory; 0: no limit. */
-int64_t converge_allowed_ms(const struct vm_migration_policy *policy, int64_t memory);
+/* Milliseconds that the copy may take: per started GiB of what is copied; 0: no limit. */
+int64_t converge_allowed_ms(const struct vm_migration_policy *policy, int64_t bytes);
 
 /*
  * Milliseconds since the copy began, by its journal, so that the time allowed does not begin anew

@@ -283,7 +283,7 @@ static int judge(struct agent *a, const struct agent_pool *pool, const struct vm
                 return soon(&l) ? err_set(e, -EAGAIN, "its domain is still here") : 0;
         log_msg(LOG_INFO, "removing copies of disks that are on another node", "pool", pool->name,
                 "vm", seen->meta.name, "uid", uid, "home", f.vm->status.storage_node, NULL);
-        return disks_remove(a, uid, pool, e);
+        return disks_sweep(a, uid, pool, e);
 }
 
 /* The VMs of which there are folders in the pool: judged one by one. */

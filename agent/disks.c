@@ -301,7 +301,8 @@ static int retain(struct agent *a, const char *uid, const struct vm_disk *d, str
         return child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
 }
 
-int disks_remove(struct agent *a, const char *uid, const struct agent_pool *pool, struct err *e)
+static int remove_with(struct agent *a, const char *verb, const char *uid,
+                       const struct agent_pool *pool, struct err *e)
 {
         static const char *const FOLDERS[] = {"disks", "seeds"};
         char path[4096], why[320];
@@ -313,10 +314,15 @@ int disks_remove(struct agent *a, const char *uid, const struct agent_pool *pool
                 return err_set(e, -EAGAIN, "%s", why);
         for (size_t k = 0; k < countof(FOLDERS) && !rc; k++) {
                 snprintf(path, sizeof(path), "%s/%s", FOLDERS[k], uid);
-                const char *const argv[] = {AGENT_SELF, "tool", "remove", pool->path, path, NULL};
+                const char *const argv[] = {AGENT_SELF, "tool", verb, pool->path, path, NULL};
                 rc = child_run(argv, a->config.disk_deadline_s * 1000, NULL, e);
         }
         return rc;
+}
+
+int disks_sweep(struct agent *a, const char *uid, const struct agent_pool *pool, struct err *e)
+{
+        return remove_with(a, "sweep", uid, pool, e);
 }
 
 static int local_pool(struct agent *a, const char *name, const struct agent_pool **out,
@@ -372,6 +378,6 @@ int disks_erase(struct agent *a, const char *uid, const struct vm *vm, struct er
                 if (vm->spec.disks[i].retain && vm->spec.disks[i].kind != DISK_PVC)
                         rc = retain(a, uid, &vm->spec.disks[i], e);
         for (size_t i = 0; i < a->config.npools && !rc; i++)
-                rc = disks_remove(a, uid, &a->config.pools[i], e);
+                rc = remove_with(a, "remove", uid, &a->config.pools[i], e);
         return rc;
 }

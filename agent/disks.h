@@ -36,9 +36,10 @@ must_check int disks_make_new(struct agent *a, const char *uid, const char *pool
                               int64_t size, struct err *e);
 must_check int disks_make_seed(struct agent *a, const struct vm *vm, const char *pool,
                                struct err *e);
-/* Removes the VM's files from that pool of this node alone. */
-must_check int disks_remove(struct agent *a, const char *uid, const struct agent_pool *pool,
-                            struct err *e);
+/* Removes the VM's files from that pool of this node alone, where they are in no other file system.
+ */
+must_check int disks_sweep(struct agent *a, const char *uid, const struct agent_pool *pool,
+                           struct err *e);
 
 /* The pools that the VM's files are on, without repetition, at most AGENT_POOLS_MAX. */
 size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX]);

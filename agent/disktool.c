@@ -277,6 +277,33 @@ int disk_tool_remove(char **argv)
         return rmdir(folder) && errno != ENOENT ? complain("cannot remove", folder) : 0;
 }
 
+/* A folder of the file system that the pool's root is in, by no link. */
+static bool is_own(const char *folder, dev_t pool)
+{
+        struct stat s;
+
+        return !lstat(folder, &s) && S_ISDIR(s.st_mode) && s.st_dev == pool;
+}
+
+/* That the pool is another directory than one elsewhere says nothing of what is mounted in it. */
+int disk_tool_sweep(char **argv)
+{
+        const char *folder = argv[1];
+        char above[PATH_MAX];
+        struct stat pool;
+
+        if (stat(".", &pool) || !folder_of(folder, above))
+                return complain("cannot look at", folder);
+        if (!there(folder))
+                return 0;
+        if (!is_own(".drover", pool.st_dev) || !is_own(above, pool.st_dev) ||
+            !is_own(folder, pool.st_dev)) {
+                printf("%s is not in the pool's own file system: it is left where it is\n", folder);
+                return 1;
+        }
+        return disk_tool_remove(argv);
+}
+
 static bool same_file(const char *x, const char *y)
 {
         struct stat a, b;

@@ -15,6 +15,8 @@
  *   seed POOL FILE FOLDER      an ISO 9660 volume "cidata" with FOLDER's files, written anew;
  *                              FOLDER is the node's own, by its full path
  *   remove POOL FOLDER         the folder with the files in it; not there is fine
+ *   sweep POOL FOLDER          the same, but only what lies in the pool's very file system: neither
+ *                              behind a link nor behind another mount in it
  *   retain POOL FILE FOLDER    the file goes into FOLDER, which is made; done already is fine
  */
 #ifndef DROVER_AGENT_DISKTOOL_H
@@ -28,6 +30,7 @@ int disk_tool_clone(char **argv);
 int disk_tool_copy(char **argv);
 int disk_tool_seed(char **argv);
 int disk_tool_remove(char **argv);
+int disk_tool_sweep(char **argv);
 int disk_tool_retain(char **argv);
 
 #endif

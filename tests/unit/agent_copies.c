@@ -316,6 +316,32 @@ static void left_over_beyond_doubt(void **state)
         assert_true(there("data.qcow2"));
 }
 
+/* Links to elsewhere, and another file system in the pool: whose that is nobody knows. */
+static void only_in_the_pools_own_file_system(void **state)
+{
+        static const char *const MAKE[] = {
+                "mkdir -p else/" UID " && echo precious > else/" UID "/data.qcow2 && "
+                "ln -s else disks",
+                "mkdir -p disks else && echo precious > else/data.qcow2 && ln -s ../else "
+                "disks/" UID,
+                "mkdir -p disks && mount -t tmpfs tmpfs disks && mkdir disks/" UID " && "
+                "echo precious > disks/" UID "/data.qcow2",
+        };
+        char command[600];
+
+        (void)state;
+        vm_is("n1", "n1", "another", "Copy");
+        for (size_t i = 0; i < countof(MAKE); i++) {
+                snprintf(command, sizeof(command), "cd %s && %s", s.pool, MAKE[i]);
+                assert_int_equal(system(command), 0);
+                assert_true(stale_work(&s.a, "") > 0);
+                assert_true(there("data.qcow2"));
+                snprintf(command, sizeof(command),
+                         "cd %s && { umount disks 2>/dev/null ; rm -rf disks else ; }", s.pool);
+                assert_int_equal(system(command), 0);
+        }
+}
+
 /* It is looked at again until it is gone. */
 static void not_while_its_domain_is_here(void **state)
 {
@@ -347,6 +373,7 @@ int main(int argc, char **argv)
                 T(one_in_the_way_is_not_touched),
                 T(what_is_refused),
                 T(left_over_beyond_doubt),
+                T(only_in_the_pools_own_file_system),
                 T(not_while_its_domain_is_here),
         };
 

@@ -114,7 +114,8 @@ class LocalDisks:
         there = self.b if here == self.a else self.a
         for _ in range(3):
             self.g.record()
-        self.g.patch(migration={"storage": "Copy", "bandwidthMiBps": 8})
+        # so that it writes records meanwhile, and no longer: QEMU before 9.0 forgets writes of an emulated guest in proportion
+        self.g.patch(migration={"storage": "Copy", "bandwidthMiBps": 32})
         self.g.watch(lambda v: condition(v, "LiveMigratable").get("status") == "True", 30, "migratable")
         self.g.patch(**guest.pinned(there))
         name = self.g.copying()

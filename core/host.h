@@ -65,6 +65,9 @@ struct host_domain {
         /* what it runs with: capacity counts this */
         int64_t cores, memory;
         const char *machine; /* "pc-q35-7.2"; "" when not known */
+        enum sharing claims; /* whether those that it has may be mounted by other nodes; of a guest
+                                without claims it says nothing */
+        const char *claims_reason; /* a sentence when they may not, or may not yet */
 };
 
 struct host {

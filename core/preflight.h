@@ -21,7 +21,7 @@ enum preflight_rule {
         PREFLIGHT_POOL_MISSING,
         PREFLIGHT_POOL_UNHEALTHY,
         PREFLIGHT_POOL_NOT_SHARED, /* the two nodes are known not to see the same directory */
-        PREFLIGHT_LOCAL_DISK,      /* a disk that is in no pool */
+        PREFLIGHT_LOCAL_DISK,      /* a disk is a claim that no other node may write to */
         PREFLIGHT_ROOM,      /* the target has not enough CPUs, memory, huge pages or slots free */
         PREFLIGHT_VIRT_TYPE, /* kvm and emulation do not mix */
         PREFLIGHT_QEMU_OLDER,
@@ -31,6 +31,7 @@ enum preflight_rule {
         PREFLIGHT_MACHINE,       /* the target's QEMU does not know the guest's machine type */
         PREFLIGHT_NO_PORT,       /* nothing listens there, or no port is free to receive by */
         PREFLIGHT_POOL_UNPROVEN, /* 19: that they see the same directory is not proven, of late */
+        PREFLIGHT_CLAIM_UNKNOWN, /* whether other nodes may write to a claim is not known yet */
         PREFLIGHT_RULES
 };
 

@@ -1,5 +1,6 @@
 #include "core/plan.h"
 
+#include "core/claim.h"
 #include "core/placement.h"
 
 #include <errno.h>
@@ -130,8 +131,8 @@ const char *plan_misplaced(struct plan *p)
 const char *plan_stays(struct plan *p, const char **reason)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
-        const struct vm_disk *local = vm_local_disk(p->vm);
-        char message[PLACEMENT_MESSAGE_MAX];
+        char message[PLACEMENT_MESSAGE_MAX], why[CLAIM_MESSAGE_MAX];
+        enum sharing claims;
         enum placement_rule rule;
 
         if (!owner || !owner->node)
@@ -139,13 +140,17 @@ const char *plan_stays(struct plan *p, const char **reason)
         rule = placement_check(p->vm, owner->node, true, message);
         if (rule == PLACE_OK)
                 return NULL;
-        if (local) {
+        claims = claims_sharing(p->vm, plan_domain(p, owner->name), why);
+        if (claims == SHARING_UNKNOWN)
+                return plan_text(p, "%s; the VM stays there until it is known to be movable: %s",
+                                 message, why);
+        if (claims == SHARING_NOT_SHARED) {
                 if (reason)
                         *reason = "NotLiveMigratable";
                 return plan_text(p,
-                                 "%s; the VM stays there, for disk %s is a PersistentVolumeClaim: "
-                                 "halt it to have it start elsewhere",
-                                 message, local->name);
+                                 "%s; the VM stays there, for it cannot be moved: %s; halt it to "
+                                 "have it start elsewhere",
+                                 message, why);
         }
         if (rule != PLACE_NO_EXECUTE || p->vm->spec.eviction != EVICTION_NONE)
                 return NULL;

@@ -3,6 +3,7 @@
  * What fails everywhere is the server's fault: moving would not mend it. How long a pool has ailed
  * is known from the VM's condition, so that a new leader waits no longer and no shorter.
  */
+#include "core/claim.h"
 #include "core/plan.h"
 #include "core/preflight.h"
 
@@ -88,8 +89,11 @@ const char *plan_flees(struct plan *p)
 {
         const char *why = plan_ails(p);
         int64_t left = left_us(p->next, p->in->now_us);
+        const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
+        char claim[CLAIM_MESSAGE_MAX];
 
-        if (!why || left < 0 || vm_local_disk(p->vm) || p->vm->spec.eviction == EVICTION_NONE)
+        if (!why || left < 0 || p->vm->spec.eviction == EVICTION_NONE ||
+            claims_sharing(p->vm, d, claim) != SHARING_SHARED)
                 return NULL;
         if (left) {
                 plan_again(p, left / 1000 + 1);

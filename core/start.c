@@ -101,14 +101,23 @@ static void with_pod(struct plan *p, const struct pod *pod)
         }
 }
 
+/* Its pod would be bound, and two guests would write to one disk. */
+static void await_claim(struct plan *p)
+{
+        pending(p, p->in->claim_taken);
+        plan_again(p, REC_ROOM_AGAIN_MS);
+}
+
 void plan_start(struct plan *p)
 {
         const char *name = pod_name(p);
         const struct pod *pod = plan_pod(p, name);
 
         plan_clear_running(p);
-        plan_delete_pods(p, name);
-        if (pod)
+        plan_delete_pods(p, p->in->claim_taken ? "" : name);
+        if (p->in->claim_taken)
+                await_claim(p);
+        else if (pod)
                 with_pod(p, pod);
         else
                 make_pod(p, name);

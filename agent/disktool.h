@@ -10,10 +10,12 @@
  *                              IMAGE is checked each time (agent/format.h), since it may have been
  *                              replaced; its disk has MAX bytes at most
  *   copy ...                   likewise, with all of IMAGE in it
- *   seed POOL FILE FOLDER      an ISO 9660 volume "cidata" with FOLDER's files, written anew;
- *                              FOLDER is the node's own, by its full path
- *   remove POOL FOLDER         the folder with the files in it; not there is fine
- *   retain POOL FILE FOLDER    the file goes into FOLDER, which is made; done already is fine
+ *   claim FOLDER SIZE CAPACITY a raw disk.img in a claim's file system, which is mounted at FOLDER,
+ *                              unless it is there; SIZE 0: what the claim, of CAPACITY bytes (0:
+ * not known), has room for. One that is no regular file is refused seed POOL FILE FOLDER      an
+ * ISO 9660 volume "cidata" with FOLDER's files, written anew; FOLDER is the node's own, by its full
+ * path remove POOL FOLDER         the folder with the files in it; not there is fine retain POOL
+ * FILE FOLDER    the file goes into FOLDER, which is made; done already is fine
  */
 #ifndef DROVER_AGENT_DISKTOOL_H
 #define DROVER_AGENT_DISKTOOL_H
@@ -22,6 +24,7 @@ int disk_tool_have(char **argv);
 int disk_tool_blank(char **argv);
 int disk_tool_clone(char **argv);
 int disk_tool_copy(char **argv);
+int disk_tool_claim(char **argv);
 int disk_tool_seed(char **argv);
 int disk_tool_remove(char **argv);
 int disk_tool_retain(char **argv);

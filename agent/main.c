@@ -33,20 +33,11 @@ static int64_t dispatch(void *ctx, const char *key)
                 const char *kind;
                 int64_t (*work)(struct agent *a, const char *rest);
         } KINDS[] = {
-                {"vm", vm_work},
-                {"domain", domain_work},
-                {"addresses", addresses_work},
-                {"pod", pod_work},
-                {"move", move_work},
-                {"erase", erase_work},
-                {"domains", domains_work},
-                {"facts", facts_work},
-                {"node", node_work},
-                {"arrival", arrival_work},
-                {"clock", clock_work},
-                {"offers", offers_work},
-                {"image", image_work},
-                {"leftover", leftover_work},
+                {"vm", vm_work},           {"domain", domain_work}, {"addresses", addresses_work},
+                {"pod", pod_work},         {"move", move_work},     {"erase", erase_work},
+                {"domains", domains_work}, {"facts", facts_work},   {"node", node_work},
+                {"arrival", arrival_work}, {"clock", clock_work},   {"claims", claims_work},
+                {"offers", offers_work},   {"image", image_work},   {"leftover", leftover_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");

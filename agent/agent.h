@@ -50,6 +50,7 @@ struct agent {
  *   domain/UUID     read a domain anew
  *   addresses/UUID  ask for a guest's addresses
  *   clock/UUID      set the clock of a guest that has landed
+ *   claims/NS/NAME  whether other nodes may mount the claims of a VM's guest
  *   pod/NS/NAME     the readiness gate of a handle
  *   move/NS/NAME    a migration of which this node is the source
  *   arrival/NS/NAME a migration of which this node is the target
@@ -73,6 +74,7 @@ int64_t pod_work(struct agent *a, const char *rest);
 int64_t move_work(struct agent *a, const char *rest);
 int64_t arrival_work(struct agent *a, const char *rest);
 int64_t clock_work(struct agent *a, const char *rest);
+int64_t claims_work(struct agent *a, const char *rest);
 int64_t facts_work(struct agent *a, const char *rest);
 int64_t node_work(struct agent *a, const char *rest);
 

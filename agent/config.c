@@ -142,6 +142,9 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
             strcmp(c->virt_type, "qemu") != 0)
                 return err_set(e, -EINVAL, "--virt-type: \"%s\" is not auto, kvm or qemu",
                                c->virt_type);
+        if (*c->kubelet_root != '/' || c->kubelet_root[strlen(c->kubelet_root) - 1] == '/')
+                return err_set(e, -EINVAL, "--kubelet-root: \"%s\" is not a path like /a/b",
+                               c->kubelet_root);
         if (!template_ok(c->peer_uri))
                 return err_set(e, -EINVAL, "--peer-uri: \"%s\" must hold one %%s", c->peer_uri);
         if (quantity_parse(t->reserved_memory, &c->reserved_memory))
@@ -166,9 +169,10 @@ static int check(struct agent_config *c, const struct texts *t, struct err *e)
                 .node = "", .cpu_overcommit_percent = 100, .virt_type = "auto", .cpu_model = "",   \
                 .emulator = "", .libvirt_uri = "qemu:///system", .libvirt_run = "/run/libvirt",    \
                 .libvirt_log = "/var/log/libvirt/qemu", .console_dir = "/var/log/libvirt/qemu",    \
-                .peer_uri = "qemu+tls://%s/system", .migration_address = "", .stop_grace_s = 30,   \
-                .probe_deadline_ms = 3000, .health = HEALTH_DEFAULTS, .disk_deadline_s = 120,      \
-                .copy_deadline_s = 3600, .image_stall_s = 30, .image_ca = "", .health_port = 9403  \
+                .kubelet_root = "/var/lib/kubelet", .peer_uri = "qemu+tls://%s/system",            \
+                .migration_address = "", .stop_grace_s = 30, .probe_deadline_ms = 3000,            \
+                .health = HEALTH_DEFAULTS, .disk_deadline_s = 120, .copy_deadline_s = 3600,        \
+                .image_stall_s = 30, .image_ca = "", .health_port = 9403                           \
         }
 
 #define TEXT_DEFAULTS                                                                              \
@@ -260,6 +264,8 @@ int agent_config_parse(int argc, char **argv, struct agent_config *out, struct e
                             &c.libvirt_run),
                 OPTION_TEXT("libvirt-log", "LIBVIRT_LOG", "PATH", "libvirtd's logs of the domains",
                             &c.libvirt_log),
+                OPTION_TEXT("kubelet-root", "KUBELET_ROOT", "PATH",
+                            "the kubelet's --root-dir, the same on all nodes", &c.kubelet_root),
                 OPTION_TEXT("console-dir", "CONSOLE_DIR", "PATH", "for console logs, on the node",
                             &c.console_dir),
                 OPTION_TEXT("peer-uri", "PEER_URI", "URI", "of a node's libvirtd, %s is its name",

@@ -28,6 +28,7 @@ struct agent_config {
         const char *emulator;          /* "" leaves it to libvirt */
         const char *libvirt_uri;       /* of this node */
         const char *libvirt_run;       /* where libvirtd keeps qemu/NAME.pid */
+        const char *kubelet_root;      /* its --root-dir, the same on all nodes */
         const char *libvirt_log;       /* ... and its log of each domain, NAME.log */
         const char *console_dir;       /* on the node, as QEMU sees it */
         const char *peer_uri;          /* template with one %s for the node's name */

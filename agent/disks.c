@@ -1,6 +1,7 @@
 #include "agent/disks.h"
 
 #include "agent/child.h"
+#include "agent/claims.h"
 #include "agent/place.h"
 #include "agent/seed.h"
 #include "agent/tool.h"
@@ -30,10 +31,13 @@ static bool add_pool(const char *pools[AGENT_POOLS_MAX], size_t *n, const char *
         return true;
 }
 
-/* The seed lies beside the first disk. */
+/* The seed lies beside the first disk that is in a pool. */
 static const char *seed_pool(const struct vm *vm)
 {
-        return vm->spec.ndisks ? vm->spec.disks[0].pool : "default";
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                if (vm->spec.disks[i].kind != DISK_PVC)
+                        return vm->spec.disks[i].pool;
+        return "default";
 }
 
 size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX])
@@ -41,7 +45,8 @@ size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX])
         size_t n = 0;
 
         for (size_t i = 0; i < vm->spec.ndisks; i++)
-                add_pool(pools, &n, vm->spec.disks[i].pool);
+                if (vm->spec.disks[i].kind != DISK_PVC)
+                        add_pool(pools, &n, vm->spec.disks[i].pool);
         if (seed_wanted(vm))
                 add_pool(pools, &n, seed_pool(vm));
         return n;
@@ -147,7 +152,7 @@ static int make_file(struct agent *a, const struct vm *vm, const struct vm_disk 
         else if (d->kind == DISK_IMAGE)
                 rc = find_image(a, vm, d, ar, &image, e);
         else if (d->kind != DISK_BLANK)
-                rc = err_set(e, -EINVAL, "its kind (volume claim) is not supported by this agent");
+                rc = err_set(e, -EINVAL, "its source is none that this agent knows");
         if (rc)
                 return rc;
         const char *const blank[] = {AGENT_SELF, "tool", "blank", f->pool->path,
@@ -197,7 +202,7 @@ static int check_directory(struct agent *a, const struct vm *vm, const struct ag
 }
 
 static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk *d,
-                     struct arena *ar, const char **out, struct err *e)
+                     struct arena *ar, struct disk_source *out, struct err *e)
 {
         const struct agent_pool *pool = agent_pool_of(&a->config, d->pool);
 
@@ -218,7 +223,7 @@ static int make_disk(struct agent *a, const struct vm *vm, const struct vm_disk 
                 rc = make_file(a, vm, d, &f, ar, e);
         if (rc < 0)
                 return rc;
-        *out = f.path;
+        *out = (struct disk_source){.path = f.path};
         return 0;
 }
 
@@ -250,8 +255,13 @@ static int prepare(struct agent *a, const struct vm *vm, struct vm_files *f, str
                                DOMXML_DISKS);
         if (!safe_name(vm->meta.uid))
                 return err_set(e, -EINVAL, "\"%s\" is not a uid", vm->meta.uid);
+        rc = claims_attach(a, vm, f->arena, f->disks, e);
+        if (rc)
+                return rc;
         for (size_t i = 0; i < vm->spec.ndisks; i++) {
                 const struct vm_disk *d = &vm->spec.disks[i];
+                if (d->kind == DISK_PVC)
+                        continue;
                 rc = make_disk(a, vm, d, f->arena, &f->disks[i], e);
                 if (rc) {
                         err_wrap(e, "disk %s", d->name);

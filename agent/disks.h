@@ -1,8 +1,9 @@
 /*
- * The files of a VM on its pools: POOL/disks/UID/DISK.qcow2 and POOL/seeds/UID/cidata.iso. They are
- * made once, before the first start, and removed with the VM, but for disks whose reclaimPolicy is
- * Retain: these go to POOL/retained/UID, where no VM takes them up. All of it happens in children
- * with a deadline (agent/tool.h).
+ * The disks of a VM: what its claims are to QEMU (agent/claims.h), and its files on its pools:
+ * POOL/disks/UID/DISK.qcow2 and POOL/seeds/UID/cidata.iso. They are made once, before the first
+ * start, and removed with the VM, but for disks whose reclaimPolicy is Retain: these go to
+ * POOL/retained/UID, where no VM takes them up. All of it happens in children with a deadline
+ * (agent/tool.h).
  */
 #ifndef DROVER_AGENT_DISKS_H
 #define DROVER_AGENT_DISKS_H
@@ -13,11 +14,12 @@
 
 struct vm_files {
         struct arena *arena;
-        const char *disks[DOMXML_DISKS];
+        struct disk_source disks[DOMXML_DISKS];
         const char *seed; /* NULL: the VM asks for none */
 };
 
-/* Makes what is missing. -EAGAIN when a pool is not healthy or an image is not ready: later. */
+/* Makes what is missing. -EAGAIN when a pool is not healthy, an image is not ready or a claim not
+ * mounted: later. */
 must_check int disks_prepare(struct agent *a, const struct vm *vm, struct vm_files *out,
                              struct err *e);
 void disks_free(struct vm_files *f);

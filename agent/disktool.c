@@ -1,5 +1,6 @@
 #include "agent/disktool.h"
 
+#include "agent/claimpath.h"
 #include "agent/files.h"
 #include "agent/format.h"
 #include "agent/pool.h"
@@ -8,14 +9,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define UNFINISHED ".new"
+#define UNFINISHED    ".new"
+#define CLAIM_PERCENT 94 /* of a claim is a disk that nobody gave a size */
 
 /* 1 when the file is there, 0 when not, negative on failure, which is said. */
 static int there(const char *file)
@@ -233,6 +237,67 @@ int disk_tool_folders(char **argv)
                         printf("%s\n", entry->d_name);
         closedir(d);
         return 0;
+}
+
+/* As much as the claim has room for, but for what its file system needs for itself. */
+static int64_t claim_room(int64_t capacity)
+{
+        const int64_t mib = (int64_t)1 << 20;
+        struct statvfs s;
+
+        if (statvfs(".", &s))
+                return -1;
+        int64_t free = (int64_t)s.f_bavail * (int64_t)s.f_frsize;
+        int64_t most = capacity && capacity < free ? capacity : free;
+        return most / 100 * CLAIM_PERCENT / mib * mib;
+}
+
+static int make_raw(const char *file, const char *folder, const char *tmp, int64_t size)
+{
+        autoclose int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+        if (fd < 0 || ftruncate(fd, size))
+                return complain("cannot create", tmp);
+        return finish(tmp, file, folder, false);
+}
+
+/* Whoever else may write to the claim could have put a link there, to any file of the node. */
+static int check_claim(const char *file)
+{
+        struct stat s;
+
+        if (lstat(file, &s))
+                return complain("cannot look at", file);
+        if (S_ISREG(s.st_mode))
+                return 0;
+        printf("%s in the claim is no regular file\n", file + 2);
+        return 1;
+}
+
+int disk_tool_claim(char **argv)
+{
+        const char *file = "./" CLAIM_FILE;
+        int64_t size = strtoll(argv[1], NULL, 10), capacity = strtoll(argv[2], NULL, 10);
+        char folder[PATH_MAX], tmp[PATH_MAX];
+        int rc = prepare(file, folder, tmp);
+
+        if (rc)
+                return rc < 0 || check_claim(file);
+        if (capacity && size > capacity) {
+                printf("a disk of %" PRId64 " bytes is larger than the claim, of %" PRId64 "\n",
+                       size, capacity);
+                return 1;
+        }
+        if (!size)
+                size = claim_room(capacity);
+        if (size <= 0) {
+                printf("the claim has no room for a disk\n");
+                return 1;
+        }
+        rc = make_raw(file, folder, tmp, size);
+        if (rc)
+                unlink(tmp);
+        return rc || check_claim(file);
 }
 
 int disk_tool_clone(char **argv)

@@ -12,6 +12,10 @@
  *                              IMAGE is checked each time (agent/format.h), since it may have been
  *                              replaced; its disk has MAX bytes at most
  *   copy ...                   likewise, with all of IMAGE in it
+ *   claim FOLDER SIZE CAPACITY
+ *                              a raw disk.img in the claim that is mounted at FOLDER, unless it is
+ *                              there, which must be a regular file; SIZE 0: what the claim has room
+ *                              for, which has CAPACITY bytes (0: not known)
  *   seed POOL FILE FOLDER      an ISO 9660 volume "cidata" with FOLDER's files, written anew;
  *                              FOLDER is the node's own, by its full path
  *   remove POOL FOLDER         the folder with the files in it; not there is fine
@@ -28,6 +32,7 @@ int disk_tool_new(char **argv);
 int disk_tool_folders(char **argv);
 int disk_tool_clone(char **argv);
 int disk_tool_copy(char **argv);
+int disk_tool_claim(char **argv);
 int disk_tool_seed(char **argv);
 int disk_tool_remove(char **argv);
 int disk_tool_sweep(char **argv);

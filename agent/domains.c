@@ -87,8 +87,10 @@ static void seen(struct agent *a, virConnectPtr c, struct domain_facts *f)
                 return;
         if (changed)
                 agent_domain_changed(a, f->meta.ns, f->meta.name);
-        if (changed && f->own == OWN_RUNNING)
+        if (changed && f->own == OWN_RUNNING) {
                 agent_poke(a, 0, "addresses/%s", f->uuid);
+                agent_poke(a, 0, "claims/%s/%s", f->meta.ns, f->meta.name);
+        }
 }
 
 int64_t domain_work(struct agent *a, const char *uuid)

@@ -144,9 +144,12 @@ static void print_platform(const struct domain_plan *p, struct buf *b)
 static void print_disks(const struct domain_plan *p, struct buf *b)
 {
         for (size_t i = 0; i < p->vm->spec.ndisks; i++) {
-                buf_adds(b, "<disk type='file' device='disk'><driver name='qemu' type='qcow2' "
-                            "cache='none' error_policy='stop' discard='unmap'/><source");
-                xml_attr(b, "file", p->disks[i]);
+                const struct disk_source *d = &p->disks[i];
+                buf_addf(b,
+                         "<disk type='%s' device='disk'><driver name='qemu' type='%s' "
+                         "cache='none' error_policy='stop' discard='unmap'/><source",
+                         d->block ? "block" : "file", d->raw ? "raw" : "qcow2");
+                xml_attr(b, d->block ? "dev" : "file", d->path);
                 buf_addf(b, "/><target dev='vd%c' bus='virtio'/><serial>", (int)('a' + i));
                 char serial[21]; /* what virtio-blk carries */
                 snprintf(serial, sizeof(serial), "%s", p->vm->spec.disks[i].name);

@@ -35,13 +35,19 @@ bool domain_meta_parse(const char *xml, struct domain_meta *out);
 must_check int domain_meta_replace(const char *xml, const struct domain_meta *m, struct buf *out,
                                    struct err *e);
 
+/* What a disk is to QEMU. */
+struct disk_source {
+        const char *path;
+        bool raw, block; /* else a qcow2, else a file */
+};
+
 struct domain_plan {
         const struct agent_config *config;
         const char *virt_type; /* "kvm" or "qemu" */
         const struct vm *vm;
         const struct vm_shape *shape;
-        const char *const *disks; /* a path each of vm->spec.disks */
-        const char *seed;         /* path of the cloud-init volume, NULL: none */
+        const struct disk_source *disks; /* one each of vm->spec.disks */
+        const char *seed;                /* path of the cloud-init volume, NULL: none */
 };
 must_check int domxml_print(const struct domain_plan *p, struct buf *out, struct err *e);
 

@@ -92,6 +92,8 @@ static int build_domain(const struct table_entry *x, struct arena *a, struct hos
                 .cores = f->cores,
                 .memory = f->memory,
                 .machine = f->machine,
+                .claims = x->claims,
+                .claims_reason = x->claims_reason,
         };
         d->addresses.v = arena_array(a, x->naddresses, sizeof(char *));
         if (!d->addresses.v)

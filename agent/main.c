@@ -50,6 +50,7 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"leftover", leftover_work},
                 {"prepare", prepare_work},
                 {"stale", stale_work},
+                {"claims", claims_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");

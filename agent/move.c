@@ -113,14 +113,14 @@ static void add_string(struct call *c, const char *name, const char *value)
         c->failed |= virTypedParamsAddString(&c->p, &c->n, &c->max, name, value) < 0;
 }
 
-/* The domain's XML with the target's epoch in it. */
-static int target_xml(virDomainPtr dom, unsigned flags, const struct domain_meta *meta,
-                      struct buf *out, struct err *e)
+/* As it runs, or as it is defined, with the target's epoch in it. */
+static int target_xml(const struct move *m, virDomainPtr dom, unsigned flags,
+                      const struct domain_meta *meta, struct buf *out, struct err *e)
 {
         autofree char *xml =
                 virDomainGetXMLDesc(dom, flags | VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE);
 
-        return xml ? domain_meta_replace(xml, meta, out, e) : virt_error(e, "domain's XML");
+        return xml ? peer_xml(m, xml, meta, out, e) : virt_error(e, "domain's XML");
 }
 
 static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts *f, struct call *c,
@@ -132,11 +132,11 @@ static int fill_call(struct move *m, virDomainPtr dom, const struct domain_facts
         meta.epoch = m->mig->status.epoch + 1;
         meta.incoming = false;
         meta.migration[0] = '\0';
-        int rc = target_xml(dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
+        int rc = target_xml(m, dom, VIR_DOMAIN_XML_INACTIVE, &meta, &kept, e);
         meta.incoming = true;
         snprintf(meta.migration, sizeof(meta.migration), "%s", m->mig->meta.uid);
         if (!rc)
-                rc = target_xml(dom, 0, &meta, &live, e);
+                rc = target_xml(m, dom, 0, &meta, &live, e);
         if (rc)
                 return rc;
         add_string(c, VIR_MIGRATE_PARAM_DEST_XML, buf_str(&live));

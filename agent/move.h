@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "agent/carry.h"
+#include "agent/claimpath.h"
 #include "agent/errand.h"
 #include "agent/proc.h"
 #include "agent/stoplog.h"
@@ -33,12 +34,13 @@ struct move {
         /* how to reach the target */
         char peer_uri[AGENT_URI_MAX], migration_uri[300];
         virConnectPtr peer; /* the move's own until the handover starts, then the handover's */
-        struct errand proof, link;    /* of sharedness; peer, until it is there */
-        struct carried carried;       /* backs transfer.disks, once the proof is there */
-        bool clear;                   /* the guest stays here: the target is to be cleared */
-        bool proven;                  /* we resume the target; else libvirt does */
-        struct guest_process process; /* pidfd -1: none */
-        struct stoplog stoplog;       /* since the process was opened */
+        struct errand proof, link;      /* of sharedness; peer, until it is there */
+        struct carried carried;         /* backs transfer.disks, once the proof is there */
+        char claims_pod[CLAIM_UID_MAX]; /* the target's pod, of a VM with claims; else "" */
+        bool clear;                     /* the guest stays here: the target is to be cleared */
+        bool proven;                    /* we resume the target; else libvirt does */
+        struct guest_process process;   /* pidfd -1: none */
+        struct stoplog stoplog;         /* since the process was opened */
 
         int near_fd;           /* eventfd: the switch-over is near, or the handover is to end */
         atomic_bool near;      /* the source's CPUs have stopped */
@@ -97,9 +99,15 @@ must_check int peer_begin(struct move *m, struct err *e);
 /* Waits for both, and says what came of the proof. Then it is known where the memory goes, and
  * whose the handover is (m->proven). */
 must_check int peer_end(struct move *m, struct err *e);
-/* Waits for the connection; then nothing of an earlier move is left at its other end. The guest
- * runs here. */
+/* Waits for the connection; then nothing of an earlier move is left at its other end, and the
+ * guest's claims are mounted there. The guest runs here. */
 must_check int peer_prepare(struct move *m, struct err *e);
+/*
+ * A domain's XML as the target is to have it: with that metadata, and with the claims' paths that
+ * they have there. What runs counts, whatever became since of the pod that it was started for.
+ */
+must_check int peer_xml(const struct move *m, const char *xml, const struct domain_meta *meta,
+                        struct buf *out, struct err *e);
 /* Only where the target's libvirtd is, and the connection. */
 must_check int peer_find(struct move *m, struct err *e);
 /*

@@ -1,6 +1,7 @@
 /* The other side of a migration: where it is, that it sees the same disks, and what stands in its
  * way. */
 #include "agent/carry.h"
+#include "agent/claims.h"
 #include "agent/disks.h"
 #include "agent/domain.h"
 #include "agent/locks.h"
@@ -85,8 +86,8 @@ static bool locks_arbitrate(struct move *m, const struct host *target, const cha
 static bool fast_allowed(struct move *m, const struct host *target, const char *const *pools,
                          size_t n)
 {
-        if (m->mig->status.handover != HANDOVER_FAST)
-                return false;
+        if (m->mig->status.handover != HANDOVER_FAST || vm_claimed_disk(m->vm))
+                return false; /* nobody has tried the locks of claims */
         for (size_t i = 0; i < n; i++)
                 if (!locks_arbitrate(m, target, pools[i]))
                         return false;
@@ -333,5 +334,28 @@ int peer_prepare(struct move *m, struct err *e)
 {
         int rc = errand_end(&m->link, e);
 
-        return rc ? rc : peer_clear(m, e);
+        if (!rc)
+                rc = peer_clear(m, e);
+        if (!rc && vm_claimed_disk(m->vm))
+                rc = claims_target_pod(m->a, m->mig, m->claims_pod, e);
+        return rc;
+}
+
+int peer_xml(const struct move *m, const char *xml, const struct domain_meta *meta, struct buf *out,
+             struct err *e)
+{
+        autobuf struct buf here = buf_new(DOMXML_MAX);
+        size_t wanted = vm_claims(m->vm), n;
+        int rc = wanted ? domain_meta_replace(xml, meta, &here, e)
+                        : domain_meta_replace(xml, meta, out, e);
+
+        if (rc || !wanted)
+                return rc;
+        rc = claimpath_move(m->a->config.kubelet_root, buf_str(&here), m->claims_pod, out, &n, e);
+        if (!rc && n != wanted)
+                rc = err_set(e, -EINVAL,
+                             "the guest runs with %zu claims of this kubelet's, not with the %zu "
+                             "of the VM",
+                             n, wanted);
+        return rc;
 }

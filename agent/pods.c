@@ -67,11 +67,15 @@ static int decode(const struct json *j, void **out, struct err *e)
 
 static void changed(void *ctx, const void *before, const void *after)
 {
-        const struct pod *p = after;
+        const struct pod *p = after, *was = before;
 
-        (void)before;
-        if (p)
-                agent_poke(ctx, 0, "pod/%s/%s", p->meta.ns, p->meta.name);
+        if (!p) { /* links to its devices go with it */
+                agent_poke(ctx, 0, "claims/%s/%s", was->meta.ns, was->vm);
+                return;
+        }
+        agent_poke(ctx, 0, "pod/%s/%s", p->meta.ns, p->meta.name);
+        if (p->phase == POD_RUNNING && (!was || was->phase != POD_RUNNING))
+                agent_poke(ctx, 0, "vm/%s/%s", p->meta.ns, p->vm); /* its claims are mounted */
 }
 
 static void undecodable(void *ctx, const char *key, const struct err *e)

@@ -115,6 +115,8 @@ bool table_drop(struct table *t, const char *uuid)
         if (changed) {
                 x->known = false;
                 x->naddresses = 0;
+                x->claims = SHARING_UNKNOWN;
+                x->claims_reason[0] = '\0';
                 prune(t, x);
         }
         pthread_mutex_unlock(&t->lock);
@@ -158,6 +160,21 @@ bool table_addresses(struct table *t, const char *uuid,
                         memcpy(x->addresses[i], addresses[i], DOMAIN_ADDRESS_SIZE);
                 }
                 x->naddresses = n;
+        }
+        pthread_mutex_unlock(&t->lock);
+        return changed;
+}
+
+bool table_claims(struct table *t, const char *uuid, enum sharing claims, const char *reason)
+{
+        bool changed = false;
+
+        pthread_mutex_lock(&t->lock);
+        struct table_entry *x = find(t, uuid);
+        if (x && x->known) {
+                changed = x->claims != claims || strcmp(x->claims_reason, reason) != 0;
+                x->claims = claims;
+                snprintf(x->claims_reason, sizeof(x->claims_reason), "%s", reason);
         }
         pthread_mutex_unlock(&t->lock);
         return changed;

@@ -8,6 +8,7 @@
 #define DROVER_AGENT_TABLE_H
 
 #include "agent/domain.h"
+#include "core/claim.h"
 
 struct table;
 
@@ -22,6 +23,8 @@ struct table_entry {
         char notice[256];          /* why the VM could not be started, "" */
         char addresses[DOMAIN_ADDRESSES_MAX][DOMAIN_ADDRESS_SIZE];
         size_t naddresses;
+        enum sharing claims; /* of a VM that has some: whether other nodes may mount them */
+        char claims_reason[CLAIM_MESSAGE_MAX]; /* why not, "" */
 };
 
 struct table *table_new(void);
@@ -35,6 +38,8 @@ bool table_notice(struct table *t, const char *uuid, const char *ns, const char 
                   int64_t epoch, const char *text);
 bool table_addresses(struct table *t, const char *uuid,
                      char addresses[DOMAIN_ADDRESSES_MAX][DOMAIN_ADDRESS_SIZE], size_t n);
+
+bool table_claims(struct table *t, const char *uuid, enum sharing claims, const char *reason);
 
 bool table_get(struct table *t, const char *uuid, struct table_entry *out);
 /* A copy of all entries, sorted by uuid, to be freed; NULL with *n == 0 when there are none, or no

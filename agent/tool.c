@@ -44,7 +44,8 @@ int agent_tool(int argc, char **argv)
                 {"hold", 2, lock_tool_hold, false},       {"refused", 2, lock_tool_refused, false},
                 {"offer", 3, offer_tool_write, false},    {"seen", 4, offer_tool_seen, false},
                 {"words", 5, words_tool, false},          {"new", 3, disk_tool_new, false},
-                {"folders", 2, disk_tool_folders, false}, {"sweep", 2, disk_tool_sweep, false}};
+                {"folders", 2, disk_tool_folders, false}, {"sweep", 2, disk_tool_sweep, false},
+                {"claim", 3, disk_tool_claim, false}};
 
         setvbuf(stdout, NULL, _IOLBF, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* what nobody waits for has no business on the pool */

@@ -6,7 +6,7 @@
  * nothing is ever done in a bare directory.
  *
  *   probe                      agent/probe.h
- *   have, blank, clone, copy, seed, remove, retain   agent/disktool.h
+ *   have, blank, clone, copy, claim, seed, remove, retain   agent/disktool.h
  *   fetch                      agent/fetch.h
  *   place, drop, unplace       agent/place.h
  *   hold, refused              agent/locks.h

@@ -456,6 +456,8 @@ static void changed(void *ctx, const void *before, const void *after)
         const struct vm *old = before, *vm = after ? after : before;
 
         agent_poke(a, 0, "vm/%s/%s", vm->meta.ns, vm->meta.name);
+        if (after && vm_claimed_disk(vm))
+                agent_poke(a, 0, "claims/%s/%s", vm->meta.ns, vm->meta.name);
         /* where something is to be retained, what else is left of it is left */
         if (!after && old->meta.deleting && !vm_retains(old))
                 agent_poke(a, 0, "erase/%s/%s/%s", vm->meta.ns, vm->meta.name, vm->meta.uid);

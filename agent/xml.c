@@ -133,12 +133,11 @@ static void decode(const char *p, const char *end, char *out, size_t size)
         out[n] = '\0';
 }
 
-bool xml_get(const struct xml_tag *tag, const char *attr, char *out, size_t size)
+bool xml_find(const struct xml_tag *tag, const char *attr, const char **begin, const char **end)
 {
         const char *p = tag->attrs;
         size_t len = strlen(attr);
 
-        out[0] = '\0';
         while (p < tag->end) {
                 p += strspn(p, " \t\r\n");
                 size_t n = strcspn(p, "= \t\r\n/>");
@@ -155,12 +154,24 @@ bool xml_get(const struct xml_tag *tag, const char *attr, char *out, size_t size
                 if (!close || close >= tag->end)
                         return false;
                 if (n == len && !memcmp(name, attr, n)) {
-                        decode(value, close, out, size);
+                        *begin = value;
+                        *end = close;
                         return true;
                 }
                 p = close + 1;
         }
         return false;
+}
+
+bool xml_get(const struct xml_tag *tag, const char *attr, char *out, size_t size)
+{
+        const char *begin, *end;
+
+        out[0] = '\0';
+        if (!xml_find(tag, attr, &begin, &end))
+                return false;
+        decode(begin, end, out, size);
+        return true;
 }
 
 void xml_inner(const struct xml_tag *tag, char *out, size_t size)

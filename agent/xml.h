@@ -26,6 +26,9 @@ struct xml_tag {
  */
 bool xml_next(const char **at, struct xml_tag *tag);
 bool xml_is(const struct xml_tag *tag, const char *name);
+/* Where the attribute's value stands in the text, as written: from *begin up to *end. False when
+ * absent. */
+bool xml_find(const struct xml_tag *tag, const char *attr, const char **begin, const char **end);
 /* The attribute's value, entities decoded, cut to size; false when absent (out is ""). */
 bool xml_get(const struct xml_tag *tag, const char *attr, char *out, size_t size);
 /* The text that follows an opening tag up to the next '<', entities decoded, cut to size. */

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "core/claim.h"
 #include "core/host.h"
 #include "core/image.h"
 #include "core/migration.h"
@@ -35,6 +36,8 @@ must_check int migration_decode(const struct json *j, struct migration **out, st
 void migration_free(void *migration);
 must_check int image_decode(const struct json *j, struct image **out, struct err *e);
 void image_free(void *image);
+must_check int claim_decode(const struct json *j, struct claim **out, struct err *e);
+void claim_free(void *claim);
 
 /* The same with the signature of kube_store_type.decode. */
 must_check int vm_decode_any(const struct json *j, void **out, struct err *e);
@@ -43,6 +46,7 @@ must_check int pod_decode_any(const struct json *j, void **out, struct err *e);
 must_check int host_decode_any(const struct json *j, void **out, struct err *e);
 must_check int migration_decode_any(const struct json *j, void **out, struct err *e);
 must_check int image_decode_any(const struct json *j, void **out, struct err *e);
+must_check int claim_decode_any(const struct json *j, void **out, struct err *e);
 
 /*
  * Decode only the parts that stand in other objects too, into the caller's arena. obj is the whole

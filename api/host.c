@@ -84,6 +84,8 @@ static void decode_domains(struct dec *d, const struct at *status, struct host *
                         .cores = dec_int(d, &el, "cores", 0),
                         .memory = dec_int(d, &el, "memory", 0),
                         .machine = dec_str(d, &el, "machine", ""),
+                        .claims = sharing_parse(dec_str(d, &el, "claims", "")),
+                        .claims_reason = dec_str(d, &el, "claimsReason", ""),
                 };
         }
 }

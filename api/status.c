@@ -241,6 +241,10 @@ static void encode_domains(struct enc *e, const struct host *h)
                 enc_int(e, o, "cores", d->cores);
                 enc_int(e, o, "memory", d->memory);
                 enc_str(e, o, "machine", d->machine);
+                if (d->claims != SHARING_UNKNOWN || *d->claims_reason) {
+                        enc_str(e, o, "claims", sharing_name(d->claims));
+                        enc_str(e, o, "claimsReason", d->claims_reason);
+                }
         }
 }
 

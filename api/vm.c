@@ -10,12 +10,13 @@ static void decode_disk(struct dec *d, const struct at *el, struct vm_disk *out)
         struct at image = dec_object(d, el, "image");
         struct at blank = dec_object(d, el, "blank");
         struct at claim = dec_object(d, el, "persistentVolumeClaim");
+        const struct at *sized = image.j ? &image : claim.j ? &claim : &blank;
 
         *out = (struct vm_disk){
                 .name = dec_str(d, el, "name", ""),
                 .pool = dec_str(d, el, "pool", "default"),
                 .image = dec_str(d, &image, "name", ""),
-                .size = dec_quantity(d, image.j ? &image : &blank, "size"),
+                .size = dec_quantity(d, sized, "size"),
                 .claim = dec_str(d, &claim, "claimName", ""),
                 .full = !strcmp(dec_str(d, &image, "clone", ""), "Full"),
                 .retain = !strcmp(dec_str(d, el, "reclaimPolicy", ""), "Retain"),

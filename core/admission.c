@@ -178,6 +178,21 @@ static void disk_sources(struct admit *c)
         }
 }
 
+/* Two disks would write to one file, or one device. */
+static void claims_twice(struct admit *c)
+{
+        for (size_t i = 0; i < c->vm->spec.ndisks; i++)
+                for (size_t k = 0; k < i; k++) {
+                        const struct vm_disk *d = &c->vm->spec.disks[i], *o = &c->vm->spec.disks[k];
+
+                        if (d->kind == DISK_PVC && o->kind == DISK_PVC &&
+                            !strcmp(d->claim, o->claim))
+                                admit_tell_at(c,
+                                              spot(disk_at(i), "persistentVolumeClaim.claimName"),
+                                              "claim \"%s\" is disk %s already", d->claim, o->name);
+                }
+}
+
 static void disk_sizes(struct admit *c)
 {
         for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
@@ -187,6 +202,9 @@ static void disk_sizes(struct admit *c)
                         admit_tell_at(c, spot(disk_at(i), "blank.size"), "must be more than zero");
                 if (d->kind == DISK_IMAGE && d->size < 0)
                         admit_tell_at(c, spot(disk_at(i), "image.size"), "must not be negative");
+                if (d->kind == DISK_PVC && d->size < 0)
+                        admit_tell_at(c, spot(disk_at(i), "persistentVolumeClaim.size"),
+                                      "must not be negative");
         }
 }
 
@@ -380,6 +398,8 @@ static const struct {
         {ADMIT_EVICTION, eviction},
         {ADMIT_GRACE, grace},
         {ADMIT_DISK_CHANGED, admit_disk_changes},
+        {ADMIT_CLAIM_TWICE, claims_twice},
+        {ADMIT_CLAIM_HELD, admit_claim_changes},
 };
 _Static_assert(countof(rules) == ADMISSION_RULES - 1, "a row for each rule");
 

@@ -48,6 +48,8 @@ enum admission_rule {
         ADMIT_EVICTION,
         ADMIT_GRACE,
         ADMIT_DISK_CHANGED, /* an existing disk gets another source or size */
+        ADMIT_CLAIM_TWICE,  /* two disks are one claim */
+        ADMIT_CLAIM_HELD,   /* a claim comes or goes while the VM has an owner */
         ADMISSION_RULES
 };
 

@@ -37,6 +37,42 @@ void admit_disk_changes(struct admit *c)
         }
 }
 
+static bool has_disk(const struct vm *vm, const char *name)
+{
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                if (!strcmp(vm->spec.disks[i].name, name))
+                        return true;
+        return false;
+}
+
+/*
+ * Claims are mounted for the VM's pod, and a pod's volumes are for ever: a guest that is restarted
+ * in its place would not find a claim that is new, nor would a move leave one behind.
+ */
+void admit_claim_changes(struct admit *c)
+{
+        const char *owner = c->old ? c->old->status.owner.node : "";
+
+        for (size_t i = 0; *owner && i < c->vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &c->vm->spec.disks[i];
+
+                if (d->kind == DISK_PVC && !admit_old_disk(c, d->name))
+                        admit_tell_at(c, spot_at(NULL, "spec.disks", i),
+                                      "disk %s is a PersistentVolumeClaim, which can only be added "
+                                      "while the VM is halted: it is on %s",
+                                      d->name, owner);
+        }
+        for (size_t i = 0; *owner && i < c->old->spec.ndisks; i++) {
+                const struct vm_disk *d = &c->old->spec.disks[i];
+
+                if (d->kind == DISK_PVC && !has_disk(c->vm, d->name))
+                        admit_tell_at(c, spot(NULL, "spec.disks"),
+                                      "disk %s is a PersistentVolumeClaim, which can only be taken "
+                                      "away while the VM is halted: it is on %s",
+                                      d->name, owner);
+        }
+}
+
 /* --- what has to wait */
 
 #define AT_RESTART "from the next restart of the guest on (spec.restartedAt)"
@@ -70,14 +106,6 @@ static void shape_waits(struct admit *c)
         if (strcmp(now->huge_pages, was->huge_pages) && strcmp(now->huge_pages, runs->huge_pages))
                 admit_warn(c, "spec.memory.hugePages: %s " AT_RESTART,
                            *now->huge_pages ? now->huge_pages : "none");
-}
-
-static bool has_disk(const struct vm *vm, const char *name)
-{
-        for (size_t i = 0; i < vm->spec.ndisks; i++)
-                if (!strcmp(vm->spec.disks[i].name, name))
-                        return true;
-        return false;
 }
 
 /* Their order is that in which the guest sees them. */

@@ -79,6 +79,7 @@ void admit_spread(struct admit *c);
 
 /* core/admission_change.c: the rules on what an update changes, and what of it has to wait. */
 void admit_disk_changes(struct admit *c);
+void admit_claim_changes(struct admit *c);
 const struct vm_disk *admit_old_disk(const struct admit *c, const char *name); /* or NULL */
 void admit_warn_of_waiting(struct admit *c);
 

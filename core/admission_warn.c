@@ -19,20 +19,6 @@ static void login(struct admit *c)
                               "can log in unless the image itself allows it");
 }
 
-static void claims(struct admit *c)
-{
-        for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
-                const struct vm_disk *d = &c->vm->spec.disks[i];
-
-                if (d->kind == DISK_PVC && !admit_old_disk(c, d->name))
-                        admit_warn(c,
-                                   "spec.disks[%zu].persistentVolumeClaim: agents cannot attach "
-                                   "claims yet, so the guest will not start, and it could not be "
-                                   "moved while it runs",
-                                   i);
-        }
-}
-
 static void post_copy(struct admit *c)
 {
         if (c->vm->spec.migration.post_copy && !(c->old && c->old->spec.migration.post_copy))
@@ -131,7 +117,6 @@ static void nodes(struct admit *c)
 void admit_warnings(struct admit *c)
 {
         login(c);
-        claims(c);
         post_copy(c);
         size(c);
         nodes(c);

@@ -95,7 +95,7 @@ static bool cannot_move(struct arena *a, const struct vm *vm, const char **why)
                                     "VM %s/%s is %s on %s and has evictionStrategy None: stop it "
                                     "(spec.runStrategy: Halted) or move it yourself",
                                     vm->meta.ns, vm->meta.name, phase, vm->status.owner.node);
-        else if (c && !strcmp(c->status, "False"))
+        else if (c && !strcmp(c->status, "False") && strcmp(c->reason, "ClaimUnknown") != 0)
                 *why = arena_printf(a,
                                     "VM %s/%s is %s on %s and cannot be migrated: %s; stop it "
                                     "(spec.runStrategy: Halted) to empty the node",

@@ -66,6 +66,9 @@ struct host_domain {
         /* what it runs with: capacity counts this */
         int64_t cores, memory;
         const char *machine; /* "pc-q35-7.2"; "" when not known */
+        enum sharing claims; /* whether those that it has may be mounted by other nodes; of a guest
+                                without claims it says nothing */
+        const char *claims_reason; /* a sentence when they may not, or may not yet */
 };
 
 /* A move toward the node whose disks in local pools it was to make ready: agent/copies.h. */

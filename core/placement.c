@@ -407,5 +407,8 @@ void placement_hash(const struct vm *vm, char out[17])
         h = mix(h, p->affinity_json);
         h = mix(h, p->tolerations_json);
         h = mix(h, p->spread_json);
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                if (vm->spec.disks[i].kind == DISK_PVC) /* a pod that lacks it is of no use */
+                        h = mix(h, vm->spec.disks[i].claim);
         snprintf(out, 17, "%016llx", (unsigned long long)h);
 }

@@ -1,5 +1,6 @@
 #include "core/preflight.h"
 
+#include "core/claim.h"
 #include "core/placement.h"
 #include "core/room.h"
 #include "core/sharing.h"
@@ -141,14 +142,27 @@ static bool pool_proven(struct check *c)
         return !any_pool_is(c, SHARING_UNKNOWN);
 }
 
-static bool disks_in_pools(struct check *c)
+/* Whether the VM's claims are that, as the source's agent says of its guest; with the message. */
+static bool claims_are(struct check *c, enum sharing what)
 {
-        const struct vm_disk *local = vm_local_disk(c->vm);
+        const struct host_domain *d = host_domain_of(c->source->host, c->vm->meta.uid);
 
-        if (local)
-                return refuse(c, "disk %s is a PersistentVolumeClaim, which cannot be moved yet",
-                              local->name);
-        return !storage_keeps(c->vm, c->source->host, c->message);
+        if (claims_sharing(c->vm, d, c->message) == what)
+                return true;
+        c->message[0] = '\0';
+        return false;
+}
+
+static bool claims_known(struct check *c)
+{
+        return !claims_are(c, SHARING_UNKNOWN);
+}
+
+/* Neither a claim that is one node's own nor a pool that is. */
+static bool disks_leave(struct check *c)
+{
+        return !claims_are(c, SHARING_NOT_SHARED) &&
+               !storage_keeps(c->vm, c->source->host, c->message);
 }
 
 static bool disks_fit(struct check *c)
@@ -201,8 +215,12 @@ static bool fast_proven(struct check *c)
         for (size_t i = 0; i < c->vm->spec.ndisks; i++) {
                 const struct vm_disk *d = &c->vm->spec.disks[i];
 
-                if (d->kind != DISK_PVC &&
-                    !sharing_locks(c->source->host, c->target->host, d->pool))
+                if (d->kind == DISK_PVC)
+                        return refuse(c,
+                                      "handover Fast needs proven lock arbitration, which a claim "
+                                      "has not (disk %s)",
+                                      d->name);
+                if (!sharing_locks(c->source->host, c->target->host, d->pool))
                         return refuse(c,
                                       "handover Fast needs proven lock arbitration on pool %s "
                                       "between %s and %s",
@@ -253,7 +271,8 @@ static const struct {
         {PREFLIGHT_POOL_NOT_SHARED, pool_shared, false},
         {PREFLIGHT_POOL_UNPROVEN, pool_proven,
          true}, /* before Fast, which goes by the same looks */
-        {PREFLIGHT_LOCAL_DISK, disks_in_pools, false},
+        {PREFLIGHT_LOCAL_DISK, disks_leave, false},
+        {PREFLIGHT_CLAIM_UNKNOWN, claims_known, true},
         {PREFLIGHT_COPY, disks_fit, false},
         {PREFLIGHT_ROOM, room, false},
         {PREFLIGHT_VIRT_TYPE, virt_type, false},
@@ -267,6 +286,7 @@ static const struct {
 _Static_assert(PLACEMENT_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "one buffer for both");
 _Static_assert(SHARING_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for it");
 _Static_assert(STORAGE_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for this");
+_Static_assert(CLAIM_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for that");
 _Static_assert(CAPACITY_MESSAGE_MAX == PREFLIGHT_MESSAGE_MAX, "and for these");
 _Static_assert(countof(rules) == PREFLIGHT_RULES - 1, "a row for each rule");
 

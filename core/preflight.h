@@ -21,9 +21,10 @@ enum preflight_rule {
         PREFLIGHT_POOL_MISSING,
         PREFLIGHT_POOL_UNHEALTHY,
         PREFLIGHT_POOL_NOT_SHARED, /* the two nodes are known not to see the same directory */
-        PREFLIGHT_LOCAL_DISK,      /* a disk that is in no pool, or in one of the node's own */
-        PREFLIGHT_ROOM,      /* the target has not enough CPUs, memory, huge pages or slots free */
-        PREFLIGHT_VIRT_TYPE, /* kvm and emulation do not mix */
+        PREFLIGHT_LOCAL_DISK, /* a disk is in a pool of the node's own, or a claim that no other
+                                 node may write to */
+        PREFLIGHT_ROOM,       /* the target has not enough CPUs, memory, huge pages or slots free */
+        PREFLIGHT_VIRT_TYPE,  /* kvm and emulation do not mix */
         PREFLIGHT_QEMU_OLDER,
         PREFLIGHT_NAMES_SLOW,
         PREFLIGHT_FAST_UNPROVEN, /* handover Fast without proven lock arbitration */
@@ -32,6 +33,7 @@ enum preflight_rule {
         PREFLIGHT_NO_PORT,       /* nothing listens there, or no port is free to receive by */
         PREFLIGHT_POOL_UNPROVEN, /* 19: that they see the same directory is not proven, of late */
         PREFLIGHT_COPY,          /* 20: the target cannot take the disks that are to be copied */
+        PREFLIGHT_CLAIM_UNKNOWN, /* 21: whether other nodes may write to a claim is not known yet */
         PREFLIGHT_RULES
 };
 

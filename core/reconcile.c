@@ -1,5 +1,6 @@
 #include "core/plan.h"
 
+#include "core/claim.h"
 #include "core/placement.h"
 #include "core/storage.h"
 
@@ -131,21 +132,20 @@ const char *plan_misplaced(struct plan *p)
 const char *plan_kept(struct plan *p)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
-        const struct vm_disk *claim = vm_local_disk(p->vm);
-        char message[STORAGE_MESSAGE_MAX];
+        const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
+        char claim[CLAIM_MESSAGE_MAX], pool[STORAGE_MESSAGE_MAX];
 
-        if (claim)
-                return plan_text(p, "disk %s is a PersistentVolumeClaim", claim->name);
-        return storage_keeps(p->vm, owner ? owner->host : NULL, message)
-                       ? plan_text(p, "%s", message)
-                       : NULL;
+        if (claims_sharing(p->vm, d, claim) != SHARING_SHARED)
+                return plan_text(p, "%s", claim);
+        return storage_keeps(p->vm, owner ? owner->host : NULL, pool) ? plan_text(p, "%s", pool)
+                                                                      : NULL;
 }
 
 const char *plan_stays(struct plan *p, const char **reason)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
         const char *kept = plan_kept(p);
-        char message[PLACEMENT_MESSAGE_MAX];
+        char message[PLACEMENT_MESSAGE_MAX], why[CLAIM_MESSAGE_MAX];
         enum placement_rule rule;
 
         if (!owner || !owner->node)
@@ -153,12 +153,15 @@ const char *plan_stays(struct plan *p, const char **reason)
         rule = placement_check(p->vm, owner->node, true, message);
         if (rule == PLACE_OK)
                 return NULL;
+        if (claims_sharing(p->vm, plan_domain(p, owner->name), why) == SHARING_UNKNOWN)
+                return plan_text(p, "%s; the VM stays there until it is known to be movable: %s",
+                                 message, why);
         if (kept) {
                 if (reason)
                         *reason = "NotLiveMigratable";
                 return plan_text(
-                        p, "%s; the VM stays there, for %s%s", message, kept,
-                        *p->vm->status.storage_node ? "" : ": halt it to have it start elsewhere");
+                        p, "%s; the VM stays there, for it cannot be moved: %s%s", message, kept,
+                        *p->vm->status.storage_node ? "" : "; halt it to have it start elsewhere");
         }
         if (rule != PLACE_NO_EXECUTE || p->vm->spec.eviction != EVICTION_NONE)
                 return NULL;

@@ -57,7 +57,9 @@ struct rec_input {
                                               its storage ails (rec_ailing), or a deleted VM's
                                               disks are to be removed */
         size_t ncandidates;
-        struct permits permits; /* of the migration that waits for one */
+        struct permits permits;  /* of the migration that waits for one */
+        const char *claim_taken; /* whose guest has a claim of the VM, which has no owner, before
+                                    it: a sentence; NULL: nobody's */
         int64_t now_us;
 };
 

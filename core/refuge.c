@@ -3,6 +3,7 @@
  * What fails everywhere is the server's fault: moving would not mend it. How long a pool has ailed
  * is known from the VM's condition, so that a new leader waits no longer and no shorter.
  */
+#include "core/claim.h"
 #include "core/plan.h"
 #include "core/preflight.h"
 

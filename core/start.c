@@ -162,18 +162,26 @@ static void with_pod(struct plan *p, const struct pod *pod)
         }
 }
 
+/* Its pod would be bound, and two guests would write to one disk. */
+static void await_claim(struct plan *p)
+{
+        pending(p, p->in->claim_taken);
+        plan_again(p, REC_ROOM_AGAIN_MS);
+}
+
 void plan_start(struct plan *p)
 {
         const char *name = pod_name(p);
         const struct pod *pod = plan_pod(p, name);
-
-        bool lost = homeless(p);
+        bool lost = homeless(p), waits = lost || p->in->claim_taken;
 
         plan_clear_running(p);
-        plan_delete_pods(p, lost ? "" : name);
-        if (pod && !lost)
+        plan_delete_pods(p, waits ? "" : name);
+        if (p->in->claim_taken)
+                await_claim(p);
+        else if (pod && !waits)
                 with_pod(p, pod);
-        else if (!lost)
+        else if (!waits)
                 make_pod(p, name);
         plan_condition(p, "Ready", false,
                        lost                            ? "DisksAway"

@@ -1,4 +1,5 @@
 /* The conditions of a VM that has an owner. */
+#include "core/claim.h"
 #include "core/plan.h"
 
 #include <string.h>
@@ -39,12 +40,20 @@ static bool may_lose_writes(const struct rec_node *owner)
                *owner->host->qemu_version && version_cmp(owner->host->qemu_version, "9.0") < 0;
 }
 
-static void migratable_condition(struct plan *p, const struct rec_node *owner)
+/* That nothing is known of the claims for a moment, after a start or a move, changes nothing. */
+static void migratable_condition(struct plan *p, const struct rec_node *owner,
+                                 const struct host_domain *d)
 {
+        bool said = condition_get(&p->vm->status.conditions, "LiveMigratable");
+        char ignored[CLAIM_MESSAGE_MAX];
+        enum sharing claims = claims_sharing(p->vm, d, ignored);
         const char *kept = plan_kept(p);
 
+        if (claims == SHARING_UNKNOWN && said && !(d && *d->claims_reason))
+                return;
         if (kept)
-                plan_condition(p, "LiveMigratable", false, "DiskNotShared", kept);
+                plan_condition(p, "LiveMigratable", false,
+                               claims == SHARING_UNKNOWN ? "ClaimUnknown" : "DiskNotShared", kept);
         else if (may_lose_writes(owner))
                 plan_condition(
                         p, "LiveMigratable", true, "EmulatedCPU",
@@ -99,6 +108,6 @@ void plan_conditions(struct plan *p, const struct rec_node *owner, const struct 
                                            p->vm->status.owner.node));
         restart_condition(p, owner);
         storage_condition(p, owner, d);
-        migratable_condition(p, owner);
+        migratable_condition(p, owner, d);
         placement_condition(p);
 }

@@ -1,6 +1,7 @@
 /* Where a guest goes: a place in the queue, a target that the scheduler chooses, and its checks. */
 #include "core/move.h"
 
+#include "core/claim.h"
 #include "core/placement.h"
 #include "core/preflight.h"
 #include "core/room.h"
@@ -8,8 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define SENTENCES_MAX 5  /* nodes named in a condition */
-#define UNFIT_MAX_S   60 /* for a target that was chosen, and that time may mend */
+#define SENTENCES_MAX 5   /* nodes named in a condition */
+#define UNFIT_MAX_S   60  /* for a target that was chosen, and that time may mend */
+#define CLAIMS_MAX_S  180 /* for its kubelet to attach and mount volumes */
 
 /* The verdicts on all nodes, before the scheduler is asked or while it finds none. */
 static void judge_candidates(struct move *mv)
@@ -59,11 +61,28 @@ void move_wait(struct move *mv, const char *message)
         move_say(mv, message);
 }
 
+/* A claim that only one node may have is not to be asked for by another one's pod. */
+static bool claims_allow(struct move *mv)
+{
+        char why[CLAIM_MESSAGE_MAX];
+
+        switch (claims_sharing(mv->p->vm, plan_domain(mv->p, mv->m->status.source), why)) {
+        case SHARING_SHARED:
+                return true;
+        case SHARING_NOT_SHARED:
+                move_give_up(mv, MIG_FAILED, plan_text(mv->p, "%s", why));
+                return false;
+        default:
+                move_wait(mv, plan_text(mv->p, "%s", why));
+                return false;
+        }
+}
+
 static void create_target(struct move *mv)
 {
         struct rec_action *act;
 
-        if (!has_permit(mv))
+        if (!claims_allow(mv) || !has_permit(mv))
                 return;
         move_say(mv, "");
         judge_candidates(mv);
@@ -114,18 +133,50 @@ static void put_verdict(struct move *mv, const struct verdict *v)
         mv->m->status.verdicts = all;
 }
 
-/* Another node may do, but the scheduler is not asked again as long as this move goes on. */
-static bool unfit_for_long(struct move *mv, enum preflight_rule rule)
+/* So many seconds have passed since the scheduler chose the target; if not, it is looked at again
+ * when they have. */
+static bool scheduled_for(struct move *mv, int64_t seconds)
 {
         int64_t left_us =
-                mv->m->status.scheduled_us + UNFIT_MAX_S * INT64_C(1000000) - mv->p->in->now_us;
+                mv->m->status.scheduled_us + seconds * INT64_C(1000000) - mv->p->in->now_us;
 
-        if (rule != PREFLIGHT_TARGET_SILENT && rule != PREFLIGHT_TARGET_NOT_READY &&
-            rule != PREFLIGHT_NO_ADDRESS && rule != PREFLIGHT_POOL_UNPROVEN)
-                return false;
         if (left_us > 0)
                 plan_again(mv->p, left_us / 1000 + 1);
         return left_us <= 0;
+}
+
+/* Another node may do, but the scheduler is not asked again as long as this move goes on. */
+static bool unfit_for_long(struct move *mv, enum preflight_rule rule)
+{
+        if (rule != PREFLIGHT_TARGET_SILENT && rule != PREFLIGHT_TARGET_NOT_READY &&
+            rule != PREFLIGHT_NO_ADDRESS && rule != PREFLIGHT_POOL_UNPROVEN &&
+            rule != PREFLIGHT_CLAIM_UNKNOWN)
+                return false;
+        return scheduled_for(mv, UNFIT_MAX_S);
+}
+
+/*
+ * The target's kubelet mounts claims before it starts the pod's container; a copy that begins
+ * earlier finds no disks there. A guest without claims needs no container.
+ */
+static bool has_claims_mounted(struct move *mv)
+{
+        const struct pod *pod = plan_pod(mv->p, mv->m->status.pod);
+        const char *node = mv->m->status.target;
+
+        if (!vm_claimed_disk(mv->p->vm) || (pod && pod_alive(pod) && pod->phase == POD_RUNNING))
+                return true;
+        if (scheduled_for(mv, CLAIMS_MAX_S))
+                move_give_up(mv, MIG_FAILED,
+                             plan_text(mv->p,
+                                       "%s has not mounted the claims of the VM within %d s: see "
+                                       "the events of pod %s",
+                                       node, CLAIMS_MAX_S, mv->m->status.pod));
+        else
+                move_wait(mv, plan_text(mv->p,
+                                        "waiting for %s to mount the claims of the VM for pod %s",
+                                        node, mv->m->status.pod));
+        return false;
 }
 
 static void check_target(struct move *mv)
@@ -147,7 +198,7 @@ static void check_target(struct move *mv)
                 move_give_up(mv, MIG_FAILED, v.message);
         } else if (rule != PREFLIGHT_OK) {
                 move_wait(mv, v.message);
-        } else if (!has_permit(mv)) {
+        } else if (!has_claims_mounted(mv) || !has_permit(mv)) {
                 return;
         } else if (!mv->p->in->permits.target_free) {
                 mv->m->status.queue_position = mv->p->in->permits.ahead_in + 1;

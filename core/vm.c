@@ -126,12 +126,21 @@ bool vm_retains(const struct vm *vm)
         return false;
 }
 
-const struct vm_disk *vm_local_disk(const struct vm *vm)
+const struct vm_disk *vm_claimed_disk(const struct vm *vm)
 {
         for (size_t i = 0; i < vm->spec.ndisks; i++)
                 if (vm->spec.disks[i].kind == DISK_PVC)
                         return &vm->spec.disks[i];
         return NULL;
+}
+
+size_t vm_claims(const struct vm *vm)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < vm->spec.ndisks; i++)
+                n += vm->spec.disks[i].kind == DISK_PVC;
+        return n;
 }
 
 const char *meta_key(struct arena *a, const struct meta *m)

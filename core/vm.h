@@ -27,7 +27,7 @@ struct vm_disk {
         const char *name;
         enum disk_kind kind;
         const char *image; /* DISK_IMAGE: a VirtualMachineImage of the namespace */
-        int64_t size;      /* bytes; 0: the image's own */
+        int64_t size;      /* bytes; 0: the image's own, or as much as the claim has room for */
         const char *claim; /* DISK_PVC */
         const char *pool;  /* "default" when not given */
         bool full;         /* DISK_IMAGE: a copy that stands on its own */
@@ -174,9 +174,9 @@ const struct vm_grant *vm_granted(const struct vm *vm);
  */
 const struct vm_shape *vm_start_shape(const struct vm *vm);
 const char *vm_start_restarted_at(const struct vm *vm);
-/* The first disk that only one node can reach, which keeps the VM there; NULL when there is none.
- */
-const struct vm_disk *vm_local_disk(const struct vm *vm);
+/* The first disk that is a PersistentVolumeClaim; NULL when there is none. */
+const struct vm_disk *vm_claimed_disk(const struct vm *vm);
+size_t vm_claims(const struct vm *vm); /* how many there are */
 
 /* One of its disks, made in a pool, stays when it is deleted. */
 bool vm_retains(const struct vm *vm);

@@ -7,6 +7,7 @@ const struct kube_resource KUBE_NODES = {"v1", "nodes", false, false};
 const struct kube_resource KUBE_NODES_METADATA = {"v1", "nodes", false, true};
 const struct kube_resource KUBE_EVENTS = {"v1", "events", true, false};
 const struct kube_resource KUBE_SECRETS = {"v1", "secrets", true, false};
+const struct kube_resource KUBE_CLAIMS = {"v1", "persistentvolumeclaims", true, false};
 const struct kube_resource KUBE_LEASES = {"coordination.k8s.io/v1", "leases", true, false};
 const struct kube_resource KUBE_MUTATING_WEBHOOKS = {"admissionregistration.k8s.io/v1",
                                                      "mutatingwebhookconfigurations", false, false};

@@ -294,10 +294,41 @@ static int create(struct doing *d, const struct kube_resource *r, struct kube_st
         return rc;
 }
 
+/*
+ * How the pod uses the claim: a container has a device where another has a folder. One that is not
+ * there yet is taken for a file system, as most are; the scheduler says of the pod that it is
+ * missing.
+ */
+static int is_block(struct doing *d, const char *name, bool *out, struct err *e)
+{
+        struct json *j autojson = NULL;
+        struct claim *claim;
+        int rc = kube_get(client(d), &KUBE_CLAIMS, d->vm->meta.ns, name, &j, e);
+
+        if (rc == -ENOENT)
+                return 0;
+        if (!rc)
+                rc = claim_decode(j, &claim, e);
+        if (rc)
+                return err_wrap(e, "claim %s", name);
+        *out = claim->block;
+        claim_free(claim);
+        return 0;
+}
+
 static int create_pod(struct doing *d, const struct rec_action *act, struct err *e)
 {
-        struct json *pod autojson = handle_pod(d->vm, act, d->actor->handle_image);
+        struct arena *a autoarena = arena_new(4096);
+        bool *block = a ? arena_array(a, d->vm->spec.ndisks + 1, sizeof(*block)) : NULL;
+        struct json *pod autojson = NULL;
+        int rc = block ? 0 : no_memory(e);
 
+        for (size_t i = 0; !rc && i < d->vm->spec.ndisks; i++)
+                if (d->vm->spec.disks[i].kind == DISK_PVC)
+                        rc = is_block(d, d->vm->spec.disks[i].claim, &block[i], e);
+        if (rc)
+                return rc;
+        pod = handle_pod(d->vm, act, d->actor->handle_image, block);
         return pod ? create(d, &KUBE_PODS, d->actor->world->pods, pod, e) : no_memory(e);
 }
 

@@ -1,6 +1,9 @@
 #include "migrator/gather.h"
 
+#include "core/claim.h"
+
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,6 +221,38 @@ static int permits(struct world *w, const struct permit_limits *limits, struct g
         return 0;
 }
 
+/* --- claims: whoever starts has them alone */
+
+struct rival {
+        const struct vm *vm;
+        char text[400]; /* "": none */
+};
+
+static bool look_at_rival(void *ctx, const void *object)
+{
+        struct rival *r = ctx;
+        const struct vm *other = object;
+        const struct vm_disk *d = claim_taken(r->vm, other);
+
+        if (d)
+                snprintf(r->text, sizeof(r->text),
+                         "disk %.63s: claim %.100s is a disk of VirtualMachine %.100s, which goes "
+                         "first",
+                         d->name, d->claim, other->meta.name);
+        return !d;
+}
+
+static int rivals(struct world *w, struct gathered *g)
+{
+        struct rival r = {.vm = g->in.vm, .text = ""};
+
+        if (*r.vm->status.owner.node || !vm_claimed_disk(r.vm))
+                return 0;
+        kube_store_each(w->vms, look_at_rival, &r);
+        g->in.claim_taken = *r.text ? arena_strdup(g->arena, r.text) : NULL;
+        return *r.text && !g->in.claim_taken ? -ENOMEM : 0;
+}
+
 int gather(struct world *w, const struct permit_limits *limits, const char *key,
            struct gathered *out, struct err *e)
 {
@@ -229,7 +264,7 @@ int gather(struct world *w, const struct permit_limits *limits, const char *key,
         g.in.vm = kube_ref_object(g.vm);
         g.in.now_us = wall_us();
         if (!g.arena || own_objects(w, key, &g) < 0 || nodes_of(w, &g) < 0 ||
-            candidates(w, &g) < 0 || permits(w, limits, &g) < 0) {
+            candidates(w, &g) < 0 || permits(w, limits, &g) < 0 || rivals(w, &g) < 0) {
                 gathered_free(&g);
                 return no_memory(e);
         }

@@ -239,7 +239,40 @@ static void container(struct json *spec, const char *image)
         security(spec, c);
 }
 
-struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image)
+/*
+ * The VM's claims: the kubelet mounts a volume for a pod when a container uses it. This one has no
+ * use for it: a file system is read-only there. The guest's QEMU takes what the kubelet mounts for
+ * the pod (agent/claims.h).
+ */
+static int claims(struct json *spec, const struct vm *vm, const bool block[])
+{
+        struct json *c = json_mut_at(json_mut(spec, "containers"), 0);
+        char path[80];
+
+        for (size_t i = 0; i < vm->spec.ndisks; i++) {
+                const struct vm_disk *d = &vm->spec.disks[i];
+                struct json *volume, *use;
+
+                if (d->kind != DISK_PVC)
+                        continue;
+                volume = json_add(json_array_at(spec, "volumes"), json_new_object());
+                json_set_str(volume, "name", d->name);
+                json_set_str(json_object_at(volume, "persistentVolumeClaim"), "claimName",
+                             d->claim);
+                use = json_add(json_array_at(c, block[i] ? "volumeDevices" : "volumeMounts"),
+                               json_new_object());
+                json_set_str(use, "name", d->name);
+                snprintf(path, sizeof(path), "/claims/%s", d->name);
+                if (!block[i])
+                        json_set_bool(use, "readOnly", true);
+                if (!json_set_str(use, block[i] ? "devicePath" : "mountPath", path))
+                        return -1;
+        }
+        return 0;
+}
+
+struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image,
+                        const bool block[])
 {
         struct json *pod = json_new_object();
         struct json *spec = json_object_at(pod, "spec");
@@ -264,7 +297,8 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         container(spec, image);
         if (act->adopts)
                 tolerate_all(spec);
-        if (rc < 0 || affinity(spec, vm, act) < 0 || spread(spec, vm, act) < 0) {
+        if (rc < 0 || affinity(spec, vm, act) < 0 || spread(spec, vm, act) < 0 ||
+            claims(spec, vm, block) < 0) {
                 json_free(pod);
                 return NULL;
         }

@@ -7,9 +7,11 @@
 
 /*
  * What the migrator gives to the API server for a REC_CREATE_POD action; the webhook adds the
- * required affinity, the tolerations and the managed resource. NULL when out of memory.
+ * required affinity, the tolerations and the managed resource. block: of each disk that is a claim,
+ * whether that is a block device. NULL when out of memory.
  */
-struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image);
+struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const char *image,
+                        const bool block[]);
 
 /* The merge patch that gives the pod the VM's labels of now. NULL when out of memory. */
 struct json *handle_labels(const struct vm *vm, const struct pod *pod);

@@ -329,6 +329,32 @@ static void folders_are_told(void **state)
         no_disk();
 }
 
+static void no_claimed_disk(void)
+{
+        shell("rm -rf disks retained disk.img*");
+}
+
+/* Of its size as soon as it has its name: what comes then is the guest's. */
+static void claimed_disk_is_whole(void)
+{
+        shell("test ! -e disk.img || test \"$(stat -c %%s disk.img)\" = 1048576");
+}
+
+static void one_claimed_disk(void)
+{
+        claimed_disk_is_whole();
+        files_are("./disk.img ");
+}
+
+static void claim_killed(void **state)
+{
+        struct run r = verb("claim", pool, "1048576", "0", NULL);
+
+        (void)state;
+        killed_everywhere(&r, no_claimed_disk, claimed_disk_is_whole, one_claimed_disk);
+        no_claimed_disk();
+}
+
 /* --- a VM goes */
 
 static void a_vm(void)
@@ -618,14 +644,23 @@ static void an_image_of_another_pool(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                T(clone_killed),        T(copy_killed),
-                T(blank_killed),        T(retain_killed),
-                T(new_killed),          T(folders_are_told),
-                T(remove_killed),       T(place_killed),
-                T(unplace_killed),      T(an_image_in_use_stays),
-                T(overlays_and_copies), T(what_is_left_is_cleared),
-                T(hostile_images),      T(a_short_one),
-                T(good_images),         T(an_image_of_another_pool),
+                T(clone_killed),
+                T(copy_killed),
+                T(blank_killed),
+                T(claim_killed),
+                T(new_killed),
+                T(folders_are_told),
+                T(retain_killed),
+                T(remove_killed),
+                T(place_killed),
+                T(unplace_killed),
+                T(an_image_in_use_stays),
+                T(overlays_and_copies),
+                T(what_is_left_is_cleared),
+                T(hostile_images),
+                T(a_short_one),
+                T(good_images),
+                T(an_image_of_another_pool),
         };
 
         if (!pools_possible())

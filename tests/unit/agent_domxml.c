@@ -43,8 +43,14 @@ static struct agent_config config = {
 static void print(const struct vm *vm, const struct vm_shape *shape, const char *type,
                   const char *seed, struct buf *b)
 {
-        const char *paths[] = {"/p/disks/u/root.qcow2", "/p/disks/u/a'b<c.qcow2"};
-        const struct domain_plan plan = {&config, type, vm, shape, paths, seed};
+        const struct disk_source sources[] = {
+                {.path = "/p/disks/u/root.qcow2"},
+                {.path = "/p/disks/u/a'b<c.qcow2"},
+                {.path = "/k/pods/u/volumes/kubernetes.io~nfs/pv/disk.img", .raw = true},
+                {.path = "/k/pods/u/volumeDevices/kubernetes.io~csi/pv",
+                 .raw = true,
+                 .block = true}};
+        const struct domain_plan plan = {&config, type, vm, shape, sources, seed};
         struct xml_tag t;
         struct err e;
         int depth = 0;
@@ -122,6 +128,26 @@ static void with_kvm_huge_pages_and_a_seed(void **state)
         has(&b, ">Penryn</model>");
 }
 
+/* Raw, whatever they begin with: who writes to such a disk writes its first bytes, too. */
+static void claims_are_raw(void **state)
+{
+        struct vm_disk four[] = {disks[0], disks[1], {.name = "data"}, {.name = "dev"}};
+        struct vm vm = a_vm();
+        autobuf struct buf b = buf_new(DOMXML_MAX);
+
+        (void)state;
+        vm.spec.disks = four;
+        vm.spec.ndisks = 4;
+        print(&vm, &vm.spec.shape, "qemu", NULL, &b);
+        has(&b, "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'");
+        has(&b, "<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none' "
+                "error_policy='stop' discard='unmap'/><source "
+                "file='/k/pods/u/volumes/kubernetes.io~nfs/pv/disk.img'/><target dev='vdc'");
+        has(&b, "<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none' "
+                "error_policy='stop' discard='unmap'/><source "
+                "dev='/k/pods/u/volumeDevices/kubernetes.io~csi/pv'/><target dev='vdd'");
+}
+
 static void bounds(void **state)
 {
         struct vm vm = a_vm();
@@ -195,6 +221,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(emulated),
                 cmocka_unit_test(with_kvm_huge_pages_and_a_seed),
+                cmocka_unit_test(claims_are_raw),
                 cmocka_unit_test(bounds),
                 cmocka_unit_test(metadata_there_and_back),
                 cmocka_unit_test(restarts_survive_the_metadata),

@@ -119,6 +119,12 @@ static void entries(void **state)
         assert_true(table_put(t, &a));
         assert_true(table_get(t, "a", &x));
         assert_int_equal(x.naddresses, 0);
+        assert_true(table_claims(t, "a", SHARING_NOT_SHARED, "claim c is ReadWriteOnce"));
+        assert_false(table_claims(t, "a", SHARING_NOT_SHARED, "claim c is ReadWriteOnce"));
+        assert_false(table_claims(t, "c", SHARING_SHARED, ""));
+        assert_true(table_get(t, "a", &x));
+        assert_string_equal(x.claims_reason, "claim c is ReadWriteOnce");
+        assert_true(table_claims(t, "a", SHARING_SHARED, ""));
         assert_true(table_drop(t, "a"));
         assert_false(table_drop(t, "a"));
         assert_false(table_get(t, "a", &x));
@@ -310,8 +316,12 @@ static void before_the_first_look(void **state)
         autoarena struct arena *a = arena_new(1 << 20);
         struct mount_view mount = {
                 .pool = "default", .path = "/p", .verdict = "NotProbedYet", .mend = ""};
-        struct host_domain told = {
-                .uid = "a", .ns = "ns", .name = "vm", .reason = "", .restarted_at = ""};
+        struct host_domain told = {.uid = "a",
+                                   .ns = "ns",
+                                   .name = "vm",
+                                   .reason = "",
+                                   .restarted_at = "",
+                                   .claims_reason = ""};
         struct host kept = {.domains = &told,
                             .ndomains = 1,
                             .qemu_version = "7.2.0",

@@ -84,7 +84,7 @@ static void vm_devices(void **state)
         assert_string_equal(d[1].pool, "default");
         assert_int_equal(d[2].kind, DISK_PVC);
         assert_string_equal(d[2].claim, "data-web-1");
-        assert_int_equal(d[2].size, 0);
+        assert_int_equal(d[2].size, 1LL << 30);
         assert_int_equal(vm->spec.nnetworks, 2);
         const struct vm_network *n = vm->spec.networks;
         assert_string_equal(n[0].bridge, "br-lan");

@@ -123,6 +123,17 @@ static const struct row rows[] = {
          "no name of an image"},
         {ADMIT_DISK_SOURCE, "'disks':[{'name':'a','persistentVolumeClaim':{'claimName':'A'}}]",
          "spec.disks[0].persistentVolumeClaim.claimName", "\"A\" is no name of a claim"},
+        {ADMIT_CLAIM_TWICE,
+         "'disks':[{'name':'a','persistentVolumeClaim':{'claimName':'c'}},"
+         "{'name':'b','persistentVolumeClaim':{'claimName':'c'}}]",
+         "spec.disks[1].persistentVolumeClaim.claimName", "claim \"c\" is disk a already"},
+        {ADMIT_OK,
+         "'disks':[{'name':'a','persistentVolumeClaim':{'claimName':'c','size':'1Gi'}},"
+         "{'name':'b','persistentVolumeClaim':{'claimName':'d'}}]",
+         NULL, NULL},
+        {ADMIT_DISK_SIZE,
+         "'disks':[{'name':'a','persistentVolumeClaim':{'claimName':'c','size':'-1'}}]",
+         "spec.disks[0].persistentVolumeClaim.size", "negative"},
         {ADMIT_DISK_SIZE, "'disks':[{'name':'a','blank':{'size':'0'}}]", "spec.disks[0].blank.size",
          "more than zero"},
         {ADMIT_DISK_SIZE, "'disks':[{'name':'a','blank':{}}]", "spec.disks[0].blank.size",
@@ -730,6 +741,29 @@ static void counts(void **state)
 
 /* --- updates */
 
+#define ROOT  "{'name':'root','image':{'name':'debian-12'}}"
+#define CLAIM "{'name':'data','persistentVolumeClaim':{'claimName':'c'}}"
+
+/* The pod that holds claims is there for as long as the VM has an owner. */
+static void claims_come_and_go_while_halted(void **state)
+{
+        struct subject *without = vm_with("web", "shop", "'disks':[" ROOT "]");
+        struct subject *with = vm_with("web", "shop", "'disks':[" ROOT "," CLAIM "]");
+
+        (void)state;
+        expect(with, without, "halted", ADMIT_OK, NULL, NULL);
+        expect(without, with, "halted", ADMIT_OK, NULL, NULL);
+        without->vm->status.owner.node = with->vm->status.owner.node = "node1";
+        expect(with, without, "added", ADMIT_CLAIM_HELD, "spec.disks[1]",
+               "disk data is a PersistentVolumeClaim, which can only be added while the VM is "
+               "halted: it is on node1");
+        expect(without, with, "taken away", ADMIT_CLAIM_HELD, "spec.disks",
+               "disk data is a PersistentVolumeClaim, which can only be taken away");
+        expect(with, with, "as before", ADMIT_OK, NULL, NULL);
+        subject_free(with);
+        subject_free(without);
+}
+
 #define DISKS(image, size, blank, pool)                                                            \
         "'disks':[{'name':'root','image':{'name':'" image "','size':'" size "'}},{'name':'data',"  \
         "'blank':{'size':'" blank "'},'pool':'" pool "'}]"
@@ -909,9 +943,6 @@ static void warnings_of_what_waits(void **state)
 static void other_warnings(void **state)
 {
         struct subject *old = vm_with("web", "shop", "");
-        struct subject *claim = vm_with("web", "shop",
-                                        "'disks':[{'name':'a','persistentVolumeClaim':{"
-                                        "'claimName':'c'}}]");
         struct subject *post =
                 vm_with("web", "shop", "'migration':{'postCopy':true,'handover':'Fast'}");
         struct subject *nobody = vm_with("web", "shop", "'cloudInit':{},'sshKeys':[]");
@@ -919,9 +950,6 @@ static void other_warnings(void **state)
         struct subject *script = vm_with("web", "shop", "'sshKeys':[]");
 
         (void)state;
-        warned(claim, NULL, "spec.disks[0].persistentVolumeClaim: agents cannot attach claims yet");
-        warned(claim, old, "spec.disks[0].persistentVolumeClaim");
-        warned(claim, claim, "");
         warned(post, NULL, "spec.migration.postCopy");
         warned(post, old, "spec.migration.postCopy");
         warned(post, post, "");
@@ -934,7 +962,6 @@ static void other_warnings(void **state)
         subject_free(keys);
         subject_free(nobody);
         subject_free(post);
-        subject_free(claim);
         subject_free(old);
 }
 
@@ -1100,21 +1127,22 @@ static void more_than_can_be_told(void **state)
 
 static void more_warnings_than_are_shown(void **state)
 {
-        struct subject *vm =
-                with_many("'migration':{'postCopy':true,'handover':'Fast'},"
-                          "'cloudInit':{},'sshKeys':[],'disks':[{'name':'d0',"
-                          "'persistentVolumeClaim':{'claimName':'c'}}",
-                          ",{'name':'d%d','persistentVolumeClaim':{'claimName':'c'}}", 16, "]");
+        struct subject *old = vm_with("web", "shop", "");
+        struct subject *vm = with_many("'disks':[{'name':'d0','blank':{'size':'1Gi'}}",
+                                       ",{'name':'d%d','blank':{'size':'1Gi'}}", 16, "]");
         struct outcome v;
 
         (void)state;
-        judge(&v, vm, NULL);
+        old->vm->status.has_running = true;
+        old->vm->status.running = old->vm->spec.shape;
+        judge(&v, vm, old);
         assert_int_equal(v.r.n, 0);
         assert_int_equal(v.r.nwarnings, ADMISSION_WARNINGS_MAX);
         assert_string_equal(v.r.warnings[ADMISSION_WARNINGS_MAX - 1],
                             "3 more warnings are not shown"); /* of 18 */
         arena_free(v.a);
         subject_free(vm);
+        subject_free(old);
 }
 
 /* Texts of a user's are cut, not trusted. */
@@ -1140,6 +1168,7 @@ static void every_rule_has_a_row(void **state)
                                       [ADMIT_NAME] = true,
                                       [ADMIT_COUNT] = true,
                                       [ADMIT_CLOUD_INIT] = true,
+                                      [ADMIT_CLAIM_HELD] = true,
                                       [ADMIT_DISK_CHANGED] = true}; /* have tests of their own */
 
         (void)state;
@@ -1194,6 +1223,7 @@ int main(void)
                 cmocka_unit_test(counts),
                 cmocka_unit_test(inner_counts),
                 cmocka_unit_test(changes_of_disks),
+                cmocka_unit_test(claims_come_and_go_while_halted),
                 cmocka_unit_test(image_asked_for_once),
                 cmocka_unit_test(warnings_of_what_waits),
                 cmocka_unit_test(other_warnings),

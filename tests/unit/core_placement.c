@@ -40,7 +40,8 @@ static void set_scene(struct scene *s)
         s->node.meta = (struct meta){.name = "node2", .ns = "", .labels = {s->labels, 5}};
         s->node.taints = s->taints;
         s->disks[0] = (struct vm_disk){.name = "root", .kind = DISK_IMAGE, .pool = "default"};
-        s->disks[1] = (struct vm_disk){.name = "data", .kind = DISK_PVC, .pool = "nowhere"};
+        s->disks[1] =
+                (struct vm_disk){.name = "data", .kind = DISK_PVC, .claim = "c", .pool = "nowhere"};
         s->vm.meta = (struct meta){.name = "web", .ns = "shop"};
         s->vm.spec.disks = s->disks;
         s->vm.spec.ndisks = 2;
@@ -627,6 +628,11 @@ static void key_runs_into_value(struct scene *s)
         wants(s, "disktypes", "sd");
 }
 
+static void another_claim(struct scene *s)
+{
+        s->disks[1].claim = "d"; /* a pod without it is of no use */
+}
+
 static void hash_tells_placements_apart(void **state)
 {
         static void (*const changes[])(struct scene *) = {
@@ -641,6 +647,7 @@ static void hash_tells_placements_apart(void **state)
                 two_labels,
                 two_labels_crossed,
                 key_runs_into_value,
+                another_claim,
         };
         char hash[countof(changes)][17];
 

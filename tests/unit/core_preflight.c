@@ -204,8 +204,6 @@ static void storage_must_be_the_same(void **state)
         refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
         s.mounts[0].identity = s.mounts[1].identity = "";
         refuses(PREFLIGHT_POOL_UNPROVEN, true, "has not found its identity");
-        s.disk.kind = DISK_PVC;
-        refuses(PREFLIGHT_LOCAL_DISK, false, "PersistentVolumeClaim");
         s.vm.spec.migration.handover = HANDOVER_FAST;
         s.peers[1].locks = false;
         refuses(PREFLIGHT_FAST_UNPROVEN, false, "lock arbitration");
@@ -253,6 +251,46 @@ static void local_disks_stay_or_are_copied(void **state)
         refuses(PREFLIGHT_POOL_NOT_SHARED, false, "not the same directory");
         assert_int_equal(PREFLIGHT_LOCAL_DISK, 10);
         assert_int_equal(PREFLIGHT_COPY, 20);
+}
+
+/* Rules 10 and 21: by what the source's agent says of its guest. */
+static void claims_must_be_shared(void **state)
+{
+        static const struct {
+                bool told;
+                enum sharing claims;
+                const char *reason;
+                enum preflight_rule rule;
+                const char *says;
+        } t[] = {
+                {false, SHARING_UNKNOWN, "", PREFLIGHT_CLAIM_UNKNOWN,
+                 "disk root is a PersistentVolumeClaim, of which the agent has not said"},
+                {true, SHARING_UNKNOWN, "", PREFLIGHT_CLAIM_UNKNOWN, "has not said"},
+                {true, SHARING_UNKNOWN, "claim c is bound to no volume", PREFLIGHT_CLAIM_UNKNOWN,
+                 "bound to no volume"},
+                {true, SHARING_NOT_SHARED, "disk root: claim c is ReadWriteOnce",
+                 PREFLIGHT_LOCAL_DISK, "claim c is ReadWriteOnce"},
+                {true, SHARING_SHARED, "", PREFLIGHT_OK, ""},
+        };
+        struct host_domain d = {.uid = "u1", .machine = ""};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+                d.claims = t[i].claims;
+                d.claims_reason = t[i].reason;
+                s.disk.kind = DISK_PVC;
+                s.disk.pool = "nowhere"; /* it is in none */
+                s.hosts[0].domains = &d;
+                s.hosts[0].ndomains = t[i].told;
+                refuses(t[i].rule, t[i].rule == PREFLIGHT_CLAIM_UNKNOWN, t[i].says);
+        }
+        s.disk.kind = DISK_PVC;
+        s.hosts[0].domains = &d;
+        s.hosts[0].ndomains = 1;
+        s.vm.spec.migration.handover = HANDOVER_FAST; /* nobody has tried its locks */
+        refuses(PREFLIGHT_FAST_UNPROVEN, false, "which a claim has not (disk root)");
+        assert_int_equal(PREFLIGHT_LOCAL_DISK, 10);
+        assert_int_equal(PREFLIGHT_CLAIM_UNKNOWN, 21);
 }
 
 /* Rule 19, and rule 9 where one of the two has refuted it: each in both directions. */
@@ -354,6 +392,7 @@ int main(void)
                 T(who_cannot_receive_is_no_target),
                 T(storage_must_be_the_same),
                 T(local_disks_stay_or_are_copied),
+                T(claims_must_be_shared),
                 T(sharedness_must_be_proven),
                 T(the_placement_must_allow_it),
                 T(all_candidates),

@@ -713,17 +713,145 @@ static void test_a_taint_moves_nobody_who_is_not_evicted(void **state)
         assert_int_equal(w.nmigs, 1);
 }
 
+/* The VM's disk is a claim, and the agent of node1 says that of it. */
+static void claimed(enum sharing claims, const char *reason)
+{
+        w.disk.kind = DISK_PVC;
+        w.disk.claim = "data";
+        w.domains[0].claims = claims;
+        w.domains[0].claims_reason = reason;
+        play();
+}
+
+/* What has been said of the claims stays said while a new agent has not looked at them yet. */
+static void test_whether_claims_may_move_is_told(void **state)
+{
+        const struct condition *c;
+
+        (void)state;
+        w.disk.kind = DISK_PVC;
+        w.disk.claim = "data";
+        running();
+        c = condition_get(&w.vm.status.conditions, "LiveMigratable");
+        assert_string_equal(c->status, "False");
+        assert_string_equal(c->reason, "ClaimUnknown");
+        claimed(SHARING_SHARED, "");
+        assert_true(condition_true(&w.vm.status.conditions, "LiveMigratable"));
+        claimed(SHARING_UNKNOWN, "");
+        assert_true(condition_true(&w.vm.status.conditions, "LiveMigratable"));
+        want_zone("b"); /* but nothing is begun on that */
+        play();
+        assert_int_equal(w.nmigs, 0);
+        c = condition_get(&w.vm.status.conditions, "PlacementSatisfied");
+        assert_string_equal(c->reason, "Unsatisfied"); /* no news for anybody yet */
+        assert_non_null(strstr(c->message, "until it is known to be movable: disk root is a"));
+        claimed(SHARING_UNKNOWN, "there is no claim");
+        c = condition_get(&w.vm.status.conditions, "LiveMigratable");
+        assert_string_equal(c->reason, "ClaimUnknown");
+        assert_string_equal(c->message, "there is no claim");
+        claimed(SHARING_SHARED, "");
+        assert_int_equal(w.nmigs, 1);
+}
+
+static void move_by_hand(void)
+{
+        add_migration("mine");
+        last()->spec.reason = REASON_USER;
+        play();
+}
+
+/* No other node's pod asks for a claim that it may not have. */
+static void test_no_pod_for_a_claim_that_stays(void **state)
+{
+        (void)state;
+        running();
+        claimed(SHARING_UNKNOWN, "");
+        move_by_hand();
+        assert_int_equal(last()->status.phase, MIG_PENDING);
+        assert_non_null(strstr(last()->status.message, "of which the agent has not said yet"));
+        assert_int_equal(w.npods, 1);
+        claimed(SHARING_NOT_SHARED, "disk root: claim data is ReadWriteOnce");
+        assert_int_equal(last()->status.phase, MIG_FAILED);
+        assert_string_equal(last()->status.message, "disk root: claim data is ReadWriteOnce");
+        assert_int_equal(w.npods, 1);
+}
+
+/* A move of a VM with a claim, whose target is chosen; its pod there. */
+static struct pod *claim_moves(void)
+{
+        running();
+        claimed(SHARING_SHARED, "");
+        want_zone("b");
+        play();
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        return pod("drover-move-demo-1-1");
+}
+
+static void test_a_copy_waits_for_the_claims(void **state)
+{
+        struct pod *target;
+
+        (void)state;
+        target = claim_moves();
+        assert_int_equal(last()->status.phase, MIG_PREFLIGHT);
+        assert_false(last()->status.permit); /* it keeps nobody waiting */
+        assert_string_equal(last()->status.message,
+                            "waiting for node2 to mount the claims of the VM for pod "
+                            "drover-move-demo-1-1");
+        target->phase = POD_RUNNING; /* its container has started */
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+}
+
+static void test_claims_that_are_not_mounted_are_given_up(void **state)
+{
+        (void)state;
+        claim_moves();
+        w.now += 179000000;
+        play();
+        assert_int_equal(last()->status.phase, MIG_PREFLIGHT);
+        assert_true(w.out.again_ms > 0 && w.out.again_ms <= 1001);
+        w.now += 1000000;
+        play();
+        assert_int_equal(w.migs[0].status.phase, MIG_FAILED);
+        assert_non_null(strstr(w.migs[0].status.message, "node2 has not mounted the claims"));
+        assert_null(pod("drover-move-demo-1-1"));
+        assert_string_equal(w.vm.status.owner.node, "node1");
+}
+
+/* Even where the scheduler has chosen already: the owner is what counts. */
+static void test_a_claim_is_one_guests(void **state)
+{
+        (void)state;
+        play();
+        pod("drover-vm-demo-e1")->node = "node1";
+        w.claim_taken = "disk root: claim data is a disk of VirtualMachine other";
+        play();
+        assert_null(pod("drover-vm-demo-e1"));
+        assert_string_equal(w.vm.status.owner.node, "");
+        assert_int_equal(w.vm.status.phase, VM_PENDING);
+        assert_string_equal(w.vm.status.reason, w.claim_taken);
+        assert_true(w.out.again_ms > 0);
+        w.claim_taken = NULL;
+        running();
+        assert_string_equal(w.vm.status.owner.node, "node1");
+}
+
 static void test_who_cannot_move_is_not_tried(void **state)
 {
         (void)state;
         running();
-        w.disk.kind = DISK_PVC;
-        w.disk.claim = "data";
+        claimed(SHARING_NOT_SHARED, "disk root: claim data is ReadWriteOnce");
         const struct condition *c = tainted();
         assert_int_equal(w.nmigs, 0);
         assert_string_equal(c->reason, "NotLiveMigratable");
         assert_non_null(strstr(c->message, "node1: taint maintenance=now:NoExecute"));
-        assert_non_null(strstr(c->message, "disk root is a PersistentVolumeClaim"));
+        assert_non_null(strstr(c->message, "it cannot be moved: disk root: claim data is Read"));
+        c = condition_get(&w.vm.status.conditions, "LiveMigratable");
+        assert_string_equal(c->status, "False");
+        assert_string_equal(c->reason, "DiskNotShared");
+        assert_string_equal(c->message, "disk root: claim data is ReadWriteOnce");
         w.nodes[0].ntaints = 0;
         want_zone("b");
         play();
@@ -1460,6 +1588,11 @@ int main(void)
                 T(test_a_taint_moves),
                 T(test_a_taint_moves_nobody_who_is_not_evicted),
                 T(test_who_cannot_move_is_not_tried),
+                T(test_a_claim_is_one_guests),
+                T(test_no_pod_for_a_claim_that_stays),
+                T(test_whether_claims_may_move_is_told),
+                T(test_a_copy_waits_for_the_claims),
+                T(test_claims_that_are_not_mounted_are_given_up),
                 T(test_a_deleted_handle_of_who_stays),
                 T(test_source_lost_while_copying),
                 T(test_source_lost_but_the_target_runs),

@@ -21,7 +21,7 @@ static struct vm a_vm(void)
 static struct json *made(const struct rec_action *act)
 {
         struct vm vm = a_vm();
-        struct json *pod = handle_pod(&vm, act, "image");
+        struct json *pod = handle_pod(&vm, act, "image", NULL);
 
         assert_non_null(pod);
         return pod;
@@ -93,7 +93,7 @@ static struct json *made_near(const struct rec_action *act)
 
         vm.spec.placement.affinity_json = doubled(rules);
         vm.spec.placement.spread_json = doubled(spread);
-        pod = handle_pod(&vm, act, "image");
+        pod = handle_pod(&vm, act, "image", NULL);
         assert_non_null(pod);
         return pod;
 }
@@ -147,7 +147,7 @@ static void labels_are_copied_but_for_our_own(void **state)
 
         (void)state;
         vm.meta.labels = (struct kvs){labels, 3};
-        autojson struct json *pod = handle_pod(&vm, &act, "image");
+        autojson struct json *pod = handle_pod(&vm, &act, "image", NULL);
         autojson struct json *want = json_of("{'app':'web','tier':'b','drover.dev/vm':'web',"
                                              "'drover.dev/vm-uid':'u1','drover.dev/guest':'u1.1'}");
         assert_json_equal(part(pod, "metadata/labels"), want);
@@ -174,6 +174,35 @@ static void changed_labels_reach_the_pod(void **state)
         assert_json_equal(patch, want);
 }
 
+/* A container must use a volume for the kubelet to mount it; this one can do nothing with it. */
+static void claims_are_mounted_for_the_pod(void **state)
+{
+        const struct rec_action act = {.name = "p", .epoch = 1, .pin = "", .avoid = ""};
+        struct vm_disk disks[] = {{.name = "root", .kind = DISK_BLANK, .claim = ""},
+                                  {.name = "data", .kind = DISK_PVC, .claim = "data-web.1"},
+                                  {.name = "raw", .kind = DISK_PVC, .claim = "raw-web"}};
+        const bool block[] = {false, false, true};
+        struct vm vm = a_vm();
+
+        (void)state;
+        vm.spec.disks = disks;
+        vm.spec.ndisks = 3;
+        autojson struct json *pod = handle_pod(&vm, &act, "image", block);
+        autojson struct json *volumes =
+                json_of("[{'name':'data','persistentVolumeClaim':{'claimName':'data-web.1'}},"
+                        "{'name':'raw','persistentVolumeClaim':{'claimName':'raw-web'}}]");
+        autojson struct json *mounts =
+                json_of("[{'name':'data','mountPath':'/claims/data','readOnly':true}]");
+        autojson struct json *devices = json_of("[{'name':'raw','devicePath':'/claims/raw'}]");
+        const struct json *c = json_first(json_path(pod, "spec", "containers", NULL));
+
+        assert_json_equal(part(pod, "spec/volumes"), volumes);
+        assert_json_equal(json_get(c, "volumeMounts"), mounts);
+        assert_json_equal(json_get(c, "volumeDevices"), devices);
+        autojson struct json *plain = made(&act);
+        assert_null(json_path(plain, "spec", "volumes", NULL));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -183,6 +212,7 @@ int main(void)
                 cmocka_unit_test(a_pod_that_adopts_a_guest_needs_no_neighbours),
                 cmocka_unit_test(labels_are_copied_but_for_our_own),
                 cmocka_unit_test(changed_labels_reach_the_pod),
+                cmocka_unit_test(claims_are_mounted_for_the_pod),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

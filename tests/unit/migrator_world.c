@@ -1,5 +1,6 @@
 /* What a new leader knows before it decides anything. */
 #include "kube/io.h"
+#include "migrator/gather.h"
 #include "tests/fake/apiserver.h"
 #include "tests/unit/migrator_scene.h"
 
@@ -304,14 +305,63 @@ static void everybody_has_a_turn(void **state)
         assert_in_range(most, 1, VMS / 4);
 }
 
+static void put_claimer(const char *name, const char *owner, const char *run, const char *claim)
+{
+        put(scene.vms,
+            object("{'metadata':{'name':'%s','namespace':'default','uid':'u-%s','generation':1,"
+                   "'creationTimestamp':'2026-01-0%dT00:00:00Z','resourceVersion':'%lld'},"
+                   "'spec':{'runStrategy':'%s','memory':{'guest':'64Mi'},'disks':[{'name':'data',"
+                   "'persistentVolumeClaim':{'claimName':'%s'}}]},"
+                   "'status':{'owner':{'node':'%s','epoch':1}}}",
+                   name, name, name[0] - 'a' + 1, (long long)next_rv(), run, claim, owner));
+}
+
+/* What keeps the VM from its claim, "" for nothing. */
+static void waits_for(const char *name, const char *says)
+{
+        const struct permit_limits limits = {0};
+        char key[KUBE_KEY_MAX];
+        struct gathered g;
+        struct err e;
+
+        snprintf(key, sizeof(key), "default/%s", name);
+        assert_int_equal(gather(&scene, &limits, key, &g, &e), 0);
+        const char *got = g.in.claim_taken ? g.in.claim_taken : "";
+        if (*says ? !strstr(got, says) : *got)
+                fail_msg("%s: %s", name, got);
+        gathered_free(&g);
+}
+
+static void a_claim_has_one_vm(void **state)
+{
+        (void)state;
+        put_claimer("a", "", "Always", "c");
+        put_claimer("b", "", "Always", "c");
+        put_claimer("x", "", "Always", "d");
+        waits_for("a", "");
+        waits_for("x", "");
+        waits_for("b", "disk data: claim c is a disk of VirtualMachine a, which goes first");
+        put_claimer("a", "", "Halted", "c");
+        waits_for("b", "");
+        put_claimer("b", "n1", "Always", "c");
+        put_claimer("a", "", "Always", "c");
+        waits_for("a", "a disk of VirtualMachine b");
+        waits_for("b", ""); /* its guest is there, whatever others wish */
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(the_last_leaders_promises_count),      T(without_a_list_nothing_is_taken_over),
-                T(a_node_wakes_what_moves_to_it),        T(cordon_is_a_change),
-                T(silence_wakes_what_moves_there),       T(a_permit_given_back_wakes_who_waits),
-                T(a_storm_wakes_who_waits_now_and_then), T(everybody_has_a_turn),
+                T(the_last_leaders_promises_count),
+                T(without_a_list_nothing_is_taken_over),
+                T(a_node_wakes_what_moves_to_it),
+                T(cordon_is_a_change),
+                T(silence_wakes_what_moves_there),
+                T(a_permit_given_back_wakes_who_waits),
+                T(a_storm_wakes_who_waits_now_and_then),
+                T(everybody_has_a_turn),
+                T(a_claim_has_one_vm),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,7 @@ static struct world {
         size_t ncandidates;
         int64_t now;
         bool kubelet_down; /* no pod becomes Ready any more */
+        const char *claim_taken;
         struct rec_output out;
 } w;
 
@@ -155,6 +156,7 @@ static inline void run(void)
                                .candidates = w.ncandidates ? w.candidates : w.rec,
                                .ncandidates = w.ncandidates ? w.ncandidates : 2,
                                .permits = w.permits,
+                               .claim_taken = w.claim_taken,
                                .now_us = w.now};
 
         kubelets();
@@ -300,7 +302,8 @@ static inline void domain(int i, int64_t epoch, enum domain_state state)
                                             .state = state,
                                             .reason = "",
                                             .restarted_at = "",
-                                            .machine = ""};
+                                            .machine = "",
+                                            .claims_reason = ""};
         w.hosts[i].domains = &w.domains[i];
         w.hosts[i].ndomains = epoch ? 1 : 0;
 }

@@ -39,7 +39,7 @@ struct kube_resource {
 };
 extern const struct kube_resource KUBE_PODS, KUBE_NODES, KUBE_EVENTS, KUBE_LEASES, KUBE_SECRETS,
         KUBE_MUTATING_WEBHOOKS, KUBE_VALIDATING_WEBHOOKS, KUBE_VMS, KUBE_MIGRATIONS, KUBE_HOSTS,
-        KUBE_IMAGES;
+        KUBE_IMAGES, KUBE_SNAPSHOTS;
 extern const struct kube_resource KUBE_NODES_METADATA;
 
 /*

@@ -310,8 +310,12 @@ static void before_the_first_look(void **state)
         autoarena struct arena *a = arena_new(1 << 20);
         struct mount_view mount = {
                 .pool = "default", .path = "/p", .verdict = "NotProbedYet", .mend = ""};
-        struct host_domain told = {
-                .uid = "a", .ns = "ns", .name = "vm", .reason = "", .restarted_at = ""};
+        struct host_domain told = {.uid = "a",
+                                   .ns = "ns",
+                                   .name = "vm",
+                                   .reason = "",
+                                   .restarted_at = "",
+                                   .restored = ""};
         struct host kept = {.domains = &told,
                             .ndomains = 1,
                             .qemu_version = "7.2.0",

@@ -2,12 +2,14 @@
  */
 #include "agent/arrivals.h"
 #include "agent/doctor.h"
+#include "agent/holds.h"
 #include "agent/import.h"
 #include "agent/mountpools.h"
 #include "agent/moves.h"
 #include "agent/offers.h"
 #include "agent/pods.h"
 #include "agent/publish.h"
+#include "agent/snapshots.h"
 #include "agent/starts.h"
 #include "agent/tool.h"
 #include "agent/vms.h"
@@ -47,6 +49,7 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"offers", offers_work},
                 {"image", image_work},
                 {"leftover", leftover_work},
+                {"snapshot", snapshot_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");
@@ -145,7 +148,7 @@ static void proofs_changed(void *ctx)
 
 struct run {
         struct agent a;
-        struct kube_watch *vms, *pods, *moving, *arriving, *images;
+        struct kube_watch *vms, *pods, *moving, *arriving, *images, *snapshots;
         struct http_server *health;
 };
 
@@ -182,8 +185,9 @@ static int start(struct run *r, struct err *e)
 
         a->table = table_new();
         a->starts = starts_new();
+        a->holds = holds_new();
         a->work = work_new(THREADS_MAX, dispatch, a);
-        if (!rc && (!a->table || !a->starts || !a->work))
+        if (!rc && (!a->table || !a->starts || !a->holds || !a->work))
                 rc = err_set(e, -ENOMEM, "out of memory");
         if (!rc)
                 rc = start_health(r, e);
@@ -201,6 +205,8 @@ static int start(struct run *r, struct err *e)
                 rc = arrivals_start(a, &r->arriving, e);
         if (!rc)
                 rc = imports_start(a, &r->images, e);
+        if (!rc)
+                rc = snapshots_start(a, &r->snapshots, e);
         if (!rc)
                 rc = publish_start(a, &a->publisher, e);
         if (!rc)
@@ -230,6 +236,7 @@ static void stop(struct run *r)
         kube_watch_stop(r->moving);
         kube_watch_stop(r->arriving);
         kube_watch_stop(r->images);
+        kube_watch_stop(r->snapshots);
         if (moves_count(a->moves) || !work_free(a->work, END_MS)) {
                 log_msg(LOG_INFO, "ending with work under way, which goes on without us", NULL);
                 _exit(0);
@@ -246,8 +253,10 @@ static void stop(struct run *r)
         kube_store_free(a->moving);
         kube_store_free(a->arriving);
         kube_store_free(a->images);
+        kube_store_free(a->snapshots);
         kube_client_free(a->kube);
         starts_free(a->starts);
+        holds_free(a->holds);
         table_free(a->table);
         agent_config_free(&a->config);
 }

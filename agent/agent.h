@@ -17,6 +17,7 @@ struct publisher;
 struct moves;
 struct starts;
 struct copies;
+struct holds;
 
 enum virt_type { VIRT_UNKNOWN, VIRT_QEMU, VIRT_KVM };
 
@@ -32,16 +33,19 @@ struct agent {
         struct moves *moves;               /* migrations this node is the source of */
         struct starts *starts;             /* what was started and stopped when */
         struct copies *copies;             /* disks that come along with moves to here */
+        struct holds *holds;               /* who has which VM's disks in hand */
         _Atomic(enum virt_type) virt_type; /* once the facts are read */
         bool libvirt_lost;                 /* virt's thread only: it was told */
         atomic_bool started;               /* all parts are there: work may be done */
         atomic_bool ending;                /* nothing that takes long is begun or gone on with */
-        atomic_bool synced;          /* the table holds all domains: read whole at least once */
-        struct kube_store *vms;      /* whose owner is this node */
-        struct kube_store *pods;     /* handles bound to this node */
-        struct kube_store *moving;   /* VirtualMachineMigrations whose source is this node */
-        struct kube_store *arriving; /* ... whose target */
-        struct kube_store *images;   /* VirtualMachineImages whose importer is this node */
+        atomic_bool synced;           /* the table holds all domains: read whole at least once */
+        struct kube_store *vms;       /* whose owner is this node */
+        struct kube_store *pods;      /* handles bound to this node */
+        struct kube_store *moving;    /* VirtualMachineMigrations whose source is this node */
+        struct kube_store *arriving;  /* ... whose target */
+        struct kube_store *images;    /* VirtualMachineImages whose importer is this node */
+        struct kube_store *snapshots; /* VirtualMachineSnapshots whose worker is this node */
+        const struct kube_watch *snapshot_watch; /* that feeds them */
 };
 
 /*
@@ -59,6 +63,7 @@ struct agent {
  *   leftover/NS/NAME/UID/EPOCH  what a fetch of one that was stopped has left
  *   prepare/NS/NAME files for the disks that come along with a migration to here
  *   stale           what moves have left in the local pools
+ *   snapshot/NS/NAME  a snapshot of which this node is the worker
  *   offers          what the sources of moves to here find in the pools
  *   domains, facts, node  all domains; what the hypervisor can; labels and condition of the Node
  */

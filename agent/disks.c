@@ -3,6 +3,7 @@
 #include "agent/child.h"
 #include "agent/claims.h"
 #include "agent/place.h"
+#include "agent/restore.h"
 #include "agent/seed.h"
 #include "agent/tool.h"
 #include "api/codec.h"
@@ -40,13 +41,20 @@ static const char *seed_pool(const struct vm *vm)
         return "default";
 }
 
-size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX])
+size_t disks_pools_of_disks(const struct vm *vm, const char *pools[AGENT_POOLS_MAX])
 {
         size_t n = 0;
 
         for (size_t i = 0; i < vm->spec.ndisks; i++)
                 if (vm->spec.disks[i].kind != DISK_PVC)
                         add_pool(pools, &n, vm->spec.disks[i].pool);
+        return n;
+}
+
+size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX])
+{
+        size_t n = disks_pools_of_disks(vm, pools);
+
         if (seed_wanted(vm))
                 add_pool(pools, &n, seed_pool(vm));
         return n;
@@ -268,6 +276,9 @@ static int prepare(struct agent *a, const struct vm *vm, struct vm_files *f, str
                         return rc;
                 }
         }
+        rc = restore_apply(a, vm, e);
+        if (rc)
+                return rc;
         rc = make_seed(a, vm, f, e);
         if (rc)
                 err_wrap(e, "cloud-init volume");

@@ -18,8 +18,11 @@ struct vm_files {
         const char *seed; /* NULL: the VM asks for none */
 };
 
-/* Makes what is missing. -EAGAIN when a pool is not healthy, an image is not ready or a claim not
- * mounted: later. */
+/*
+ * Makes what is missing, and sets the disks back to a snapshot when that is asked for and has not
+ * been done (agent/restore.h). -EAGAIN when a pool is not healthy, an image is not ready or a claim
+ * not mounted: later.
+ */
 must_check int disks_prepare(struct agent *a, const struct vm *vm, struct vm_files *out,
                              struct err *e);
 void disks_free(struct vm_files *f);
@@ -45,5 +48,8 @@ must_check int disks_sweep(struct agent *a, const char *uid, const struct agent_
 
 /* The pools that the VM's files are on, without repetition, at most AGENT_POOLS_MAX. */
 size_t disks_pools(const struct vm *vm, const char *pools[AGENT_POOLS_MAX]);
+
+/* Likewise, without that of the cloud-init volume where no disk is. */
+size_t disks_pools_of_disks(const struct vm *vm, const char *pools[AGENT_POOLS_MAX]);
 
 #endif

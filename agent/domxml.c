@@ -16,6 +16,7 @@ void domain_meta_of(const struct vm *vm, struct domain_meta *out)
         snprintf(out->ns, sizeof(out->ns), "%s", vm->meta.ns);
         snprintf(out->name, sizeof(out->name), "%s", vm->meta.name);
         snprintf(out->restarted_at, sizeof(out->restarted_at), "%s", vm_start_restarted_at(vm));
+        vm_restore_token(&vm->spec.restore, out->restored);
         for (char *p = out->restarted_at; *p; p++)
                 if ((unsigned char)*p < 0x20)
                         *p = '?';
@@ -28,6 +29,8 @@ int domain_meta_print(const struct domain_meta *m, bool prefixed, struct buf *b)
         xml_attr(b, "name", m->name);
         buf_addf(b, " epoch='%" PRId64 "'", m->epoch);
         xml_attr(b, "restartedAt", m->restarted_at);
+        if (*m->restored)
+                xml_attr(b, "restored", m->restored);
         if (m->incoming)
                 buf_adds(b, " incoming='1'");
         if (*m->migration)
@@ -57,6 +60,7 @@ bool domain_meta_parse(const char *xml, struct domain_meta *out)
                 return false;
         m.epoch = strtoll(number, NULL, 10);
         xml_get(&tag, "restartedAt", m.restarted_at, sizeof(m.restarted_at));
+        xml_get(&tag, "restored", m.restored, sizeof(m.restored));
         m.incoming = xml_get(&tag, "incoming", flag, sizeof(flag));
         xml_get(&tag, "migration", m.migration, sizeof(m.migration));
         m.ended = xml_get(&tag, "ended", flag, sizeof(flag));

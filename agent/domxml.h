@@ -20,9 +20,10 @@ struct domain_meta {
         char ns[64], name[254];
         int64_t epoch;
         char restarted_at[OWN_RESTARTED_MAX + 1];
-        bool incoming;      /* sent by a migration and not resumed yet */
-        char migration[40]; /* the uid of that migration, "" for none */
-        bool ended;         /* the guest powered itself off */
+        char restored[VM_RESTORE_TOKEN]; /* the restore that was carried out before its start */
+        bool incoming;                   /* sent by a migration and not resumed yet */
+        char migration[40];              /* the uid of that migration, "" for none */
+        bool ended;                      /* the guest powered itself off */
 };
 
 /* Of a VM about to start at its owner's epoch. */

@@ -89,6 +89,7 @@ static int build_domain(const struct table_entry *x, struct arena *a, struct hos
                           : x->known ? domain_reason(f)
                                      : "",
                 .restarted_at = f->meta.restarted_at,
+                .restored = f->meta.restored,
                 .cores = f->cores,
                 .memory = f->memory,
                 .machine = f->machine,

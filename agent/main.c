@@ -3,12 +3,14 @@
 #include "agent/arrivals.h"
 #include "agent/copies.h"
 #include "agent/doctor.h"
+#include "agent/holds.h"
 #include "agent/import.h"
 #include "agent/mountpools.h"
 #include "agent/moves.h"
 #include "agent/offers.h"
 #include "agent/pods.h"
 #include "agent/publish.h"
+#include "agent/snapshots.h"
 #include "agent/starts.h"
 #include "agent/tool.h"
 #include "agent/vms.h"
@@ -51,6 +53,7 @@ static int64_t dispatch(void *ctx, const char *key)
                 {"prepare", prepare_work},
                 {"stale", stale_work},
                 {"claims", claims_work},
+                {"snapshot", snapshot_work},
         };
         struct agent *a = ctx;
         size_t len = strcspn(key, "/");
@@ -150,7 +153,7 @@ static void proofs_changed(void *ctx)
 
 struct run {
         struct agent a;
-        struct kube_watch *vms, *pods, *moving, *arriving, *images;
+        struct kube_watch *vms, *pods, *moving, *arriving, *images, *snapshots;
         struct http_server *health;
 };
 
@@ -188,8 +191,9 @@ static int start(struct run *r, struct err *e)
         a->table = table_new();
         a->starts = starts_new();
         a->copies = copies_new();
+        a->holds = holds_new();
         a->work = work_new(THREADS_MAX, dispatch, a);
-        if (!rc && (!a->table || !a->starts || !a->copies || !a->work))
+        if (!rc && (!a->table || !a->starts || !a->copies || !a->holds || !a->work))
                 rc = err_set(e, -ENOMEM, "out of memory");
         if (!rc)
                 rc = start_health(r, e);
@@ -207,6 +211,8 @@ static int start(struct run *r, struct err *e)
                 rc = arrivals_start(a, &r->arriving, e);
         if (!rc)
                 rc = imports_start(a, &r->images, e);
+        if (!rc)
+                rc = snapshots_start(a, &r->snapshots, e);
         if (!rc)
                 rc = publish_start(a, &a->publisher, e);
         if (!rc)
@@ -237,6 +243,7 @@ static void stop(struct run *r)
         kube_watch_stop(r->moving);
         kube_watch_stop(r->arriving);
         kube_watch_stop(r->images);
+        kube_watch_stop(r->snapshots);
         if (moves_count(a->moves) || !work_free(a->work, END_MS)) {
                 log_msg(LOG_INFO, "ending with work under way, which goes on without us", NULL);
                 _exit(0);
@@ -253,9 +260,11 @@ static void stop(struct run *r)
         kube_store_free(a->moving);
         kube_store_free(a->arriving);
         kube_store_free(a->images);
+        kube_store_free(a->snapshots);
         kube_client_free(a->kube);
         starts_free(a->starts);
         copies_free(a->copies);
+        holds_free(a->holds);
         table_free(a->table);
         agent_config_free(&a->config);
 }

@@ -1,9 +1,11 @@
 #include "agent/moves.h"
 
 #include "agent/fresh.h"
+#include "agent/holds.h"
 #include "agent/journals.h"
 #include "agent/move.h"
 #include "agent/publish.h"
+#include "agent/snapshots.h"
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -323,6 +325,17 @@ static int begin_new(struct agent *a, struct migration *m, struct vm *vm, struct
         return rc;
 }
 
+/* What keeps the guest from being moved just now; NULL: nothing. */
+static const char *not_now(struct agent *a, const struct vm *vm, const struct hold *hold)
+{
+        if (moves_has(a->moves, vm->meta.uid))
+                return "an earlier migration of the guest is still being cleared up";
+        /* from here until the move is known to be under way nobody begins one */
+        if (!hold || snapshots_open(a, vm->meta.uid))
+                return "a snapshot of the guest is being taken or removed";
+        return NULL;
+}
+
 static int take_up(struct agent *a, const char *ns, const char *name, const char *vm_name,
                    struct err *e)
 {
@@ -333,9 +346,10 @@ static int take_up(struct agent *a, const char *ns, const char *name, const char
         if (rc)
                 return rc;
         enum transfer_state s = m->status.transfer.state;
-        if (vm && moves_has(a->moves, vm->meta.uid)) {
-                rc = err_set(e, -EAGAIN,
-                             "an earlier migration of the guest is still being cleared up");
+        autohold struct hold *hold = vm ? hold_take(a->holds, vm->meta.uid) : NULL;
+        const char *wait = vm ? not_now(a, vm, hold) : NULL;
+        if (wait) {
+                rc = err_set(e, -EAGAIN, "%s", wait);
                 migration_free(m);
                 vm_free(vm);
                 return rc;

@@ -1,5 +1,6 @@
 #include "agent/disks.h"
 #include "agent/fresh.h"
+#include "agent/holds.h"
 #include "agent/moves.h"
 #include "agent/vms.h"
 
@@ -38,6 +39,15 @@ void ownership_gather(struct agent *a, const struct fresh *now, const char *uuid
         out->migrating = fresh_migrating(now, uuid) || moves_has(a->moves, uuid);
 }
 
+static bool same_restore(const struct vm *x, const struct vm *y)
+{
+        char a[VM_RESTORE_TOKEN], b[VM_RESTORE_TOKEN];
+
+        vm_restore_token(&x->spec.restore, a);
+        vm_restore_token(&y->spec.restore, b);
+        return !strcmp(a, b);
+}
+
 /* The decision once more, now that the disks are made. */
 static int still_wanted(struct agent *a, virConnectPtr c, const struct vm *vm, struct fresh *now,
                         struct err *e)
@@ -54,17 +64,23 @@ static int still_wanted(struct agent *a, virConnectPtr c, const struct vm *vm, s
         ownership_gather(a, now, vm->meta.uid, rc ? NULL : &f, &o);
         if (ownership_decide(&o, NULL) != OWN_START)
                 return err_set(e, -EAGAIN, "no longer to be started here");
-        return 0;
+        /* what is asked for now is not what the disks were set back to: once more */
+        return same_restore(vm, now->vm)
+                       ? 0
+                       : err_set(e, -EAGAIN, "spec.restore has changed meanwhile");
 }
 
 int vm_start(struct agent *a, const struct vm *vm, struct err *e)
 {
         autoconnect virConnectPtr c = virt_connect(a->virt, e);
         autofresh struct fresh now = {0};
+        autohold struct hold *hold = hold_take(a->holds, vm->meta.uid);
         struct vm_files files;
 
         if (!c)
                 return e->code;
+        if (!hold)
+                return err_set(e, -EAGAIN, "a snapshot of its disks is being taken or removed");
         if (a->virt_type == VIRT_UNKNOWN)
                 return err_set(e, -EAGAIN, "the hypervisor has not been looked at yet");
         int rc = disks_prepare(a, vm, &files, e);

@@ -7,6 +7,7 @@
  *
  *   probe                      agent/probe.h
  *   have, blank, clone, copy, claim, seed, remove, retain   agent/disktool.h
+ *   snap-take, snap-drop, snap-has, snap-apply, marked, mark   agent/snaptool.h
  *   fetch                      agent/fetch.h
  *   place, drop, unplace       agent/place.h
  *   hold, refused              agent/locks.h

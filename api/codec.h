@@ -16,6 +16,7 @@
 #include "core/image.h"
 #include "core/migration.h"
 #include "core/node.h"
+#include "core/snapshot.h"
 #include "core/vm.h"
 #include "core/wishes.h"
 
@@ -38,6 +39,8 @@ must_check int image_decode(const struct json *j, struct image **out, struct err
 void image_free(void *image);
 must_check int claim_decode(const struct json *j, struct claim **out, struct err *e);
 void claim_free(void *claim);
+must_check int snapshot_decode(const struct json *j, struct snapshot **out, struct err *e);
+void snapshot_free(void *snapshot);
 
 /* The same with the signature of kube_store_type.decode. */
 must_check int vm_decode_any(const struct json *j, void **out, struct err *e);
@@ -47,6 +50,7 @@ must_check int host_decode_any(const struct json *j, void **out, struct err *e);
 must_check int migration_decode_any(const struct json *j, void **out, struct err *e);
 must_check int image_decode_any(const struct json *j, void **out, struct err *e);
 must_check int claim_decode_any(const struct json *j, void **out, struct err *e);
+must_check int snapshot_decode_any(const struct json *j, void **out, struct err *e);
 
 /*
  * Decode only the parts that stand in other objects too, into the caller's arena. obj is the whole
@@ -70,6 +74,8 @@ struct json *migration_encode(const struct vm *vm, const char *name, enum mig_re
 struct json *conditions_encode(const struct conditions *c);
 struct json *image_status_encode(const struct image *i); /* without progress */
 struct json *image_progress_encode(const struct image_progress *p);
+struct json *snapshot_status_encode(const struct snapshot *s); /* without progress */
+struct json *snap_progress_encode(const struct snap_progress *p);
 
 /* Kubernetes resource.Quantity, rounded up to whole units: "512Mi", "2G", "1.5Gi", "100m" (-> 1).
  */

@@ -81,6 +81,7 @@ static void decode_domains(struct dec *d, const struct at *status, struct host *
                         .reason = dec_str(d, &el, "reason", ""),
                         .addresses = dec_strs(d, &el, "addresses"),
                         .restarted_at = dec_str(d, &el, "restartedAt", ""),
+                        .restored = dec_str(d, &el, "restored", ""),
                         .cores = dec_int(d, &el, "cores", 0),
                         .memory = dec_int(d, &el, "memory", 0),
                         .machine = dec_str(d, &el, "machine", ""),

@@ -31,6 +31,16 @@ static void encode_granted(struct enc *e, const struct vm_grant *g)
         encode_shape(e, granted, &g->shape);
 }
 
+static void encode_restored(struct enc *e, const struct vm_restore *r)
+{
+        struct json *restored = enc_object(e, e->root, "restored");
+
+        if (!*r->snapshot)
+                return;
+        enc_str(e, restored, "snapshot", r->snapshot);
+        enc_str(e, restored, "requestedAt", r->requested_at);
+}
+
 static void encode_wish(struct enc *e, const struct vm_wish *w)
 {
         struct json *wish = enc_object(e, e->root, "wish");
@@ -61,6 +71,7 @@ struct json *vm_status_encode(const struct vm *vm)
         encode_running(&e, vm);
         enc_str(&e, e.root, "restartedAt", vm->status.restarted_at);
         encode_granted(&e, &vm->status.granted);
+        encode_restored(&e, &vm->status.restored);
         enc_refusals(&e, e.root, "refused", &vm->status.refused);
         enc_conditions(&e, e.root, "conditions", &vm->status.conditions);
         struct json *migration = enc_object(&e, e.root, "migration");
@@ -238,6 +249,7 @@ static void encode_domains(struct enc *e, const struct host *h)
                 enc_str(e, o, "reason", d->reason);
                 enc_strs(e, o, "addresses", &d->addresses);
                 enc_str(e, o, "restartedAt", d->restarted_at);
+                enc_str(e, o, "restored", d->restored);
                 enc_int(e, o, "cores", d->cores);
                 enc_int(e, o, "memory", d->memory);
                 enc_str(e, o, "machine", d->machine);

@@ -114,6 +114,16 @@ static void decode_migration(struct dec *d, const struct at *spec, struct vm *vm
         };
 }
 
+static struct vm_restore decode_restore(struct dec *d, const struct at *up, const char *key)
+{
+        struct at at = dec_object(d, up, key);
+
+        return (struct vm_restore){
+                .snapshot = dec_str(d, &at, "snapshot", ""),
+                .requested_at = dec_str(d, &at, "requestedAt", ""),
+        };
+}
+
 static void decode_spec(struct dec *d, const struct at *root, struct vm *vm)
 {
         struct at spec = dec_object(d, root, "spec");
@@ -124,6 +134,7 @@ static void decode_spec(struct dec *d, const struct at *root, struct vm *vm)
         vm->spec.run_text = dec_str(d, &spec, "runStrategy", "");
         vm->spec.run = run_strategy_parse(vm->spec.run_text);
         vm->spec.restarted_at = dec_str(d, &spec, "restartedAt", "");
+        vm->spec.restore = decode_restore(d, &spec, "restore");
         vm->spec.stop_grace_s =
                 dec_int(d, &spec, "terminationGracePeriodSeconds", VM_GRACE_DEFAULT);
         vm->spec.shape.cores = dec_int(d, &cpu, "cores", 1);
@@ -177,6 +188,7 @@ static void decode_status(struct dec *d, const struct at *root, struct vm *vm)
         vm->status.granted.epoch = dec_int(d, &granted, "epoch", 0);
         vm->status.granted.restarted_at = dec_str(d, &granted, "restartedAt", "");
         vm->status.granted.shape = decode_shape(d, &granted);
+        vm->status.restored = decode_restore(d, &status, "restored");
         vm->status.refused = dec_refusals(d, &status, "refused");
         dec_conditions(d, &status, "conditions", &vm->status.conditions);
         vm->status.migration.name = dec_str(d, &migration, "name", "");

@@ -84,6 +84,35 @@ static void restarted_at(struct admit *c)
                 }
 }
 
+/* One that is refused may have been right before: it is asked for once. */
+static bool restore_changed(const struct admit *c)
+{
+        const struct vm_restore *now = &c->vm->spec.restore;
+
+        return !c->old || strcmp(c->old->spec.restore.snapshot, now->snapshot) != 0 ||
+               strcmp(c->old->spec.restore.requested_at, now->requested_at) != 0;
+}
+
+static void restore(struct admit *c)
+{
+        const struct vm_restore *r = &c->vm->spec.restore;
+        const char *why;
+
+        if (!*r->snapshot && !*r->requested_at)
+                return;
+        if (!is_dns_subdomain(r->snapshot))
+                admit_tell(c, "spec.restore.snapshot", "\"%s\" is no name of a snapshot",
+                           r->snapshot);
+        else if (!*r->requested_at)
+                admit_tell(c, "spec.restore.requestedAt",
+                           "must say something that no earlier wish said, such as the time");
+        else if (strlen(r->requested_at) > ADMISSION_RESTARTED_MAX)
+                admit_tell(c, "spec.restore.requestedAt", "longer than %d bytes",
+                           ADMISSION_RESTARTED_MAX);
+        else if (restore_changed(c) && (why = c->f->snapshot(c->f->ctx, c->vm, r->snapshot)))
+                admit_tell(c, "spec.restore.snapshot", "%s", why);
+}
+
 /* --- the machine */
 
 static void cores(struct admit *c)
@@ -369,6 +398,7 @@ static const struct {
         {ADMIT_COUNT, counts},
         {ADMIT_RUN_STRATEGY, run_strategy},
         {ADMIT_RESTARTED_AT, restarted_at},
+        {ADMIT_RESTORE, restore},
         {ADMIT_CORES, cores},
         {ADMIT_CPU_MODEL, cpu_model},
         {ADMIT_MEMORY, memory},

@@ -19,6 +19,7 @@ enum admission_rule {
         ADMIT_COUNT,     /* a list is too long: then the rest is not looked at */
         ADMIT_RUN_STRATEGY,
         ADMIT_RESTARTED_AT,
+        ADMIT_RESTORE, /* the wish is malformed, or its snapshot not one of this VM */
         ADMIT_CORES,
         ADMIT_CPU_MODEL,
         ADMIT_MEMORY,
@@ -92,6 +93,8 @@ struct admission_facts {
         const struct vm *old;        /* NULL for a new one */
         /* whether the namespace has an image of that name */
         bool (*image)(void *ctx, const char *name);
+        /* What is wrong with going back to the snapshot of that name, a sentence; NULL: nothing */
+        const char *(*snapshot)(void *ctx, const struct vm *vm, const char *name);
         /* The following may be NULL, and may be false: not known, then nothing is said about it. */
         bool (*largest)(void *ctx, struct admission_room *out);
         /* Calls visit for each Node that is a hypervisor, until it returns false. */

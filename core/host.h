@@ -63,6 +63,7 @@ struct host_domain {
         const char *reason; /* "" or a sentence: why it could not start, why it stopped */
         struct strs addresses;
         const char *restarted_at; /* the spec.restartedAt that was carried out */
+        const char *restored;     /* the spec.restore before its start: vm_restore_token */
         /* what it runs with: capacity counts this */
         int64_t cores, memory;
         const char *machine; /* "pc-q35-7.2"; "" when not known */

@@ -61,7 +61,7 @@ static enum import_state state_of(const struct image *i)
 
 /* --- nodes */
 
-static bool suits(const struct import_node *n, const char *pool)
+bool import_suits(const struct import_node *n, const char *pool)
 {
         const struct condition *ready =
                 n->alive && n->host ? condition_get(&n->host->conditions, "Ready") : NULL;
@@ -82,11 +82,10 @@ static bool importer_suits(const struct plan_of *p)
 {
         const struct import_node *n = node_of(p, p->image->importer.node);
 
-        return p->image->importer.epoch && n && suits(n, p->image->pool);
+        return p->image->importer.epoch && n && import_suits(n, p->image->pool);
 }
 
-/* Of both: different images go to different nodes, and one always to the same. */
-static uint32_t weight(const char *uid, const char *node)
+uint32_t import_weight(const char *uid, const char *node)
 {
         return fnv32(fnv32(FNV32_START, uid), node);
 }
@@ -99,8 +98,8 @@ static const struct import_node *choose(const struct plan_of *p)
         for (size_t i = 0; i < p->in->nnodes; i++) {
                 const struct import_node *n = &p->in->nodes[i];
 
-                if (suits(n, p->image->pool) &&
-                    (!best || weight(uid, n->name) < weight(uid, best->name)))
+                if (import_suits(n, p->image->pool) &&
+                    (!best || import_weight(uid, n->name) < import_weight(uid, best->name)))
                         best = n;
         }
         return best;
@@ -171,7 +170,8 @@ static void plan_removal(struct plan_of *p)
                     arena_printf(p->a, "deleted, and kept while the VM %s names it", p->in->user));
         } else if (!removing || !importer_suits(p)) {
                 /* whoever is at it ends it himself, one thing after the other */
-                if (appoint(p, last && suits(last, i->pool) ? last : choose(p), IMPORT_REMOVE))
+                if (appoint(p, last && import_suits(last, i->pool) ? last : choose(p),
+                            IMPORT_REMOVE))
                         say(p, i->phase,
                             arena_printf(p->a, "deleted: %s removes its file",
                                          p->next->importer.node));

@@ -45,6 +45,11 @@ struct import_plan {
 /* Strings of *out live in a, or in the input. 0, or -ENOMEM. */
 int import_plan(struct arena *a, const struct import_input *in, struct import_plan *out);
 
+/* Its agent speaks, it is Ready, and has the pool, healthy. */
+bool import_suits(const struct import_node *n, const char *pool);
+/* Of both: different objects go to different nodes, and one always to the same. */
+uint32_t import_weight(const char *uid, const char *node);
+
 /* A file that it may be cloned from is wanted of nobody any more. */
 bool import_settled(const struct image *i);
 

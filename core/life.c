@@ -78,6 +78,7 @@ static void observe(struct plan *p, const struct host_domain *d, const struct mi
                 if (d->addresses.n)
                         p->next->status.addresses = d->addresses;
                 plan_restarted(p, d);
+                plan_restored(p, d);
                 break;
         case DOMAIN_IO_ERROR:
                 plan_phase(p, VM_PAUSED, d->reason);

@@ -97,6 +97,8 @@ void plan_conditions(struct plan *p, const struct rec_node *owner, const struct 
  */
 void plan_restart(struct plan *p, const struct rec_node *owner);
 void plan_restarted(struct plan *p, const struct host_domain *d);
+/* Notes that the disks were set back before the guest was started, likewise. */
+void plan_restored(struct plan *p, const struct host_domain *d);
 /* Why the restart that the spec asks for is not granted, NULL when it is, or none is due. */
 const char *plan_restart_waits(struct plan *p, const struct rec_node *owner);
 

@@ -62,6 +62,15 @@ void plan_restart(struct plan *p, const struct rec_node *owner)
         };
 }
 
+void plan_restored(struct plan *p, const struct host_domain *d)
+{
+        char token[VM_RESTORE_TOKEN];
+
+        vm_restore_token(&p->vm->spec.restore, token);
+        if (*token && !strcmp(token, d->restored))
+                p->next->status.restored = p->vm->spec.restore;
+}
+
 void plan_restarted(struct plan *p, const struct host_domain *d)
 {
         const struct vm_grant *g = vm_granted(p->vm);

@@ -75,6 +75,12 @@ static void restart_condition(struct plan *p, const struct rec_node *owner)
                                          "%s; the guest runs on as it is, and is restarted when "
                                          "there is room",
                                          why));
+        else if (vm_restore_pending(p->next))
+                plan_condition(p, "RestartRequired", true, "RestorePending",
+                               plan_text(p,
+                                         "spec.restore asks for the snapshot %s; the disks are set "
+                                         "back at the next restart",
+                                         p->vm->spec.restore.snapshot));
         else if (vm_same_shape(&p->vm->spec.shape, &p->next->status.running))
                 plan_condition(p, "RestartRequired", false, "UpToDate", "");
         else

@@ -118,6 +118,23 @@ const char *vm_start_restarted_at(const struct vm *vm)
         return vm->status.has_running ? vm->status.restarted_at : vm->spec.restarted_at;
 }
 
+void vm_restore_token(const struct vm_restore *r, char out[VM_RESTORE_TOKEN])
+{
+        uint64_t h = fnv64(fnv64(fnv64(FNV64_START, r->snapshot), "/"), r->requested_at);
+
+        *out = '\0';
+        if (*r->snapshot) /* a name has no slash: no two wishes are spelt alike */
+                snprintf(out, VM_RESTORE_TOKEN, "%016" PRIx64, h);
+}
+
+bool vm_restore_pending(const struct vm *vm)
+{
+        const struct vm_restore *wish = &vm->spec.restore, *done = &vm->status.restored;
+
+        return *wish->snapshot && (strcmp(wish->snapshot, done->snapshot) != 0 ||
+                                   strcmp(wish->requested_at, done->requested_at) != 0);
+}
+
 bool vm_retains(const struct vm *vm)
 {
         for (size_t i = 0; i < vm->spec.ndisks; i++)

@@ -91,6 +91,12 @@ struct vm_migration_policy {
         enum storage_move storage; /* of disks in pools that are local to a node */
 };
 
+/* A wish to have the disks set back to a snapshot at the next start of the guest. */
+struct vm_restore {
+        const char *snapshot; /* "": there is none */
+        const char *requested_at;
+};
+
 /* The placement's last change. */
 struct vm_wish {
         const char *placement; /* placement_hash; "": none has been seen */
@@ -131,7 +137,8 @@ struct vm_status {
         struct vm_shape running;
         const char *restarted_at; /* the spec.restartedAt that was carried out */
         struct vm_grant granted;
-        struct refusals refused; /* while nobody owns it */
+        struct vm_restore restored; /* the spec.restore that was carried out last */
+        struct refusals refused;    /* while nobody owns it */
         struct conditions conditions;
         struct {
                 const char *name; /* "" when none is under way */
@@ -150,6 +157,7 @@ struct vm {
                 enum run_strategy run;
                 const char *run_text; /* as written, "" when absent */
                 const char *restarted_at;
+                struct vm_restore restore;
                 int64_t stop_grace_s; /* from asking the guest to shut down to ending it */
                 struct vm_shape shape;
                 struct vm_disk *disks;
@@ -177,6 +185,14 @@ const char *vm_start_restarted_at(const struct vm *vm);
 /* The first disk that is a PersistentVolumeClaim; NULL when there is none. */
 const struct vm_disk *vm_claimed_disk(const struct vm *vm);
 size_t vm_claims(const struct vm *vm); /* how many there are */
+/*
+ * What stands for a wish wherever it is to be told from another one: 16 digits, "" for none. A
+ * domain that was started after it had been carried out bears it.
+ */
+#define VM_RESTORE_TOKEN 17
+void vm_restore_token(const struct vm_restore *r, char out[VM_RESTORE_TOKEN]);
+/* spec.restore asks for something that status.restored does not say was done. */
+bool vm_restore_pending(const struct vm *vm);
 
 /* One of its disks, made in a pool, stays when it is deleted. */
 bool vm_retains(const struct vm *vm);

@@ -17,3 +17,4 @@ const struct kube_resource KUBE_VMS = {DROVER, "virtualmachines", true, false};
 const struct kube_resource KUBE_MIGRATIONS = {DROVER, "virtualmachinemigrations", true, false};
 const struct kube_resource KUBE_HOSTS = {DROVER, "virtualmachinehosts", false, false};
 const struct kube_resource KUBE_IMAGES = {DROVER, "virtualmachineimages", true, false};
+const struct kube_resource KUBE_SNAPSHOTS = {DROVER, "virtualmachinesnapshots", true, false};

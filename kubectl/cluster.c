@@ -183,7 +183,8 @@ size_t cluster_agents(const struct json *workloads, const char *const *nodes, si
 void judge_crds(const struct json *crds, struct findings *f)
 {
         static const char *const NAMES[] = {"virtualmachines", "virtualmachinehosts",
-                                            "virtualmachineimages", "virtualmachinemigrations"};
+                                            "virtualmachineimages", "virtualmachinemigrations",
+                                            "virtualmachinesnapshots"};
         const char *mend = "kubectl apply --server-side the manifests of this version again "
                            "(docs/install.md).";
         size_t good = 0;

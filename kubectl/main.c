@@ -1,6 +1,7 @@
 /* kubectl-drover: what `kubectl drover VERB` runs, on a user's machine. */
 #include "base/cleanup.h"
 #include "kubectl/doctor.h"
+#include "kubectl/snapshot.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@ static const struct {
         int (*run)(int argc, char **argv);
 } VERBS[] = {
         {"doctor", "examines Drover, its hypervisors and their storage", doctor_main},
+        {"snapshot", "makes, lists and deletes snapshots of VMs, and goes back to one",
+         snapshot_main},
 };
 
 int main(int argc, char **argv)

@@ -36,23 +36,23 @@ const char *images_key(const char *key)
 
 /* --- what is known */
 
-static int nodes_of(struct turn *t, struct import_input *in)
+int images_nodes(struct world *w, struct arena *a, struct kube_refs *hosts,
+                 struct import_node **out)
 {
         struct import_node *v;
 
-        if (kube_store_all(world(t)->hosts, &t->hosts) < 0)
+        if (kube_store_all(w->hosts, hosts) < 0)
                 return -ENOMEM;
-        v = arena_array(t->a, t->hosts.n, sizeof(*v));
-        if (!v && t->hosts.n)
+        v = arena_array(a, hosts->n, sizeof(*v));
+        if (!v && hosts->n)
                 return -ENOMEM;
-        for (size_t i = 0; i < t->hosts.n; i++) {
-                const struct host *h = kube_ref_object(t->hosts.v[i]);
-                enum liveness live = world_liveness(world(t), h->meta.name);
+        for (size_t i = 0; i < hosts->n; i++) {
+                const struct host *h = kube_ref_object(hosts->v[i]);
+                enum liveness live = world_liveness(w, h->meta.name);
 
                 v[i] = (struct import_node){h->meta.name, h, live != LIVE_SILENT};
         }
-        in->nodes = v;
-        in->nnodes = t->hosts.n;
+        *out = v;
         return 0;
 }
 
@@ -215,9 +215,12 @@ static int plan_and_act(struct turn *t, bool *settled, struct err *e)
 {
         struct import_input in = {.image = t->image, .user = ""};
         struct import_plan plan;
+        struct import_node *nodes;
 
-        if (nodes_of(t, &in) < 0)
+        if (images_nodes(world(t), t->a, &t->hosts, &nodes) < 0)
                 return no_memory(e);
+        in.nodes = nodes;
+        in.nnodes = t->hosts.n;
         if (t->image->meta.deleting && t->image->importer.task != IMPORT_REMOVE &&
             t->image->importer.epoch) {
                 int rc = find_user(t, &in.user, e);

@@ -8,6 +8,7 @@
 #include "kube/lease.h"
 #include "migrator/images.h"
 #include "migrator/metrics.h"
+#include "migrator/snapshots.h"
 #include "migrator/worker.h"
 
 #include <errno.h>
@@ -43,8 +44,9 @@ static void work(struct world *w, const struct config *cfg, const struct actor *
         world_tick(w, mono_now());
         if (!kube_queue_take(w->queue, key, TICK_MS))
                 return;
-        rc = images_key(key) ? images_work(actor, key, &e)
-                             : worker_vm(actor, &cfg->limits, key, &e);
+        rc = images_key(key)      ? images_work(actor, key, &e)
+             : snapshots_key(key) ? snapshots_work(actor, key, &e)
+                                  : worker_vm(actor, &cfg->limits, key, &e);
         if (rc < 0) {
                 if (rc != -EAGAIN)
                         log_err(&e, "not carried out, will be tried again", "key", key, NULL);

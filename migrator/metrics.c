@@ -2,7 +2,7 @@
 
 #include "base/metrics.h"
 
-static struct metric *phases, *results, *downtime, *total, *images;
+static struct metric *phases, *results, *downtime, *total, *images, *snapshots;
 
 void metrics_register(void)
 {
@@ -24,6 +24,9 @@ void metrics_register(void)
         images = metric_counter("drover_image_imports", "Imports of images by result.", "result");
         metric_add(images, "ready", 0);
         metric_add(images, "refused", 0);
+        snapshots = metric_counter("drover_snapshots", "Snapshots of VMs by result.", "result");
+        metric_add(snapshots, "ready", 0);
+        metric_add(snapshots, "failed", 0);
 }
 
 void metrics_vm_phase(const struct vm *before, const struct vm *after)
@@ -37,6 +40,11 @@ void metrics_vm_phase(const struct vm *before, const struct vm *after)
 void metrics_image(bool ready)
 {
         metric_add(images, ready ? "ready" : "refused", 1);
+}
+
+void metrics_snapshot(bool ready)
+{
+        metric_add(snapshots, ready ? "ready" : "failed", 1);
 }
 
 void metrics_migration(const struct migration *m)

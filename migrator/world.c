@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "migrator/images.h"
 #include "migrator/metrics.h"
+#include "migrator/snapshots.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -43,7 +44,46 @@ static bool migration_by_vm(const void *object, char *buf, size_t size)
         return (size_t)snprintf(buf, size, "%s/%s", m->meta.ns, m->spec.vm) < size;
 }
 
+static bool snapshot_by_vm(const void *object, char *buf, size_t size)
+{
+        const struct snapshot *s = object;
+
+        return (size_t)snprintf(buf, size, "%s/%s", s->meta.ns, s->vm) < size;
+}
+
 /* --- what an event means for the queue */
+
+static bool queue_snapshot(void *ctx, const void *object)
+{
+        struct world *w = ctx;
+        const struct snapshot *s = object;
+        char key[KUBE_KEY_MAX];
+
+        snprintf(key, sizeof(key), SNAPSHOTS_PREFIX "%s/%s", s->meta.ns, s->meta.name);
+        kube_queue_add(w->queue, key);
+        return true;
+}
+
+static void on_snapshot(void *ctx, const void *before, const void *after)
+{
+        (void)before;
+        if (after)
+                queue_snapshot(ctx, after);
+}
+
+/* Those that wait for something of the VM. */
+static void queue_snapshots_of(struct world *w, const struct vm *vm)
+{
+        struct kube_refs refs autorefs = {0};
+        char key[KUBE_KEY_MAX];
+
+        snprintf(key, sizeof(key), "%s/%s", vm->meta.ns, vm->meta.name);
+        if (kube_store_indexed(w->snapshots, key, &refs) < 0)
+                return; /* they are looked at again anyway */
+        for (size_t i = 0; i < refs.n; i++)
+                if (!snap_settled(kube_ref_object(refs.v[i])))
+                        queue_snapshot(w, kube_ref_object(refs.v[i]));
+}
 
 static void on_vm(void *ctx, const void *before, const void *after)
 {
@@ -51,6 +91,7 @@ static void on_vm(void *ctx, const void *before, const void *after)
 
         metrics_vm_phase(before, after);
         changed_vm(ctx, vm->meta.ns, vm->meta.name);
+        queue_snapshots_of(ctx, vm);
 }
 
 static void on_pod(void *ctx, const void *before, const void *after)
@@ -119,7 +160,7 @@ static bool same_domain(const struct host_domain *x, const struct host_domain *y
 {
         return x && y && x->epoch == y->epoch && x->state == y->state &&
                !strcmp(x->reason, y->reason) && !strcmp(x->restarted_at, y->restarted_at) &&
-               same_strs(&x->addresses, &y->addresses);
+               !strcmp(x->restored, y->restored) && same_strs(&x->addresses, &y->addresses);
 }
 
 static void queue_changed_domains(struct world *w, const struct host *in, const struct host *other)
@@ -266,10 +307,13 @@ static bool make_stores(struct world *w)
         w->nodes = store(w, &(struct kube_store_type){node_decode_any, node_free, NULL}, on_node);
         w->images =
                 store(w, &(struct kube_store_type){image_decode_any, image_free, NULL}, on_image);
+        w->snapshots = store(
+                w, &(struct kube_store_type){snapshot_decode_any, snapshot_free, snapshot_by_vm},
+                on_snapshot);
         w->heartbeats = heartbeats_new();
         w->queue = kube_queue_new(100, 30000);
         if (!w->vms || !w->pods || !w->migrations || !w->hosts || !w->nodes || !w->images ||
-            !w->heartbeats || !w->queue)
+            !w->snapshots || !w->heartbeats || !w->queue)
                 return false;
         w->rooms = rooms_new(w->vms, w->migrations, w->hosts);
         w->claims = claims_new();
@@ -297,6 +341,7 @@ int world_start(struct kube_client *client, struct world *w, struct err *e)
                  .ctx = w->heartbeats},
                 pods,
                 kube_store_feed(&KUBE_IMAGES, w->images),
+                kube_store_feed(&KUBE_SNAPSHOTS, w->snapshots),
                 kube_store_feed(&KUBE_MIGRATIONS, w->migrations),
                 kube_store_feed(&KUBE_VMS, w->vms),
         };
@@ -326,6 +371,7 @@ void world_stop(struct world *w)
         kube_store_free(w->hosts);
         kube_store_free(w->nodes);
         kube_store_free(w->images);
+        kube_store_free(w->snapshots);
         heartbeats_free(w->heartbeats);
         kube_queue_free(w->queue);
 }
@@ -362,6 +408,7 @@ int world_take_over(struct world *w, struct err *e)
         if (rc == 0) {
                 kube_store_each(w->vms, queue_one, w);
                 kube_store_each(w->images, queue_image, w);
+                kube_store_each(w->snapshots, queue_snapshot, w);
         }
         return rc;
 }

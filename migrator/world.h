@@ -34,10 +34,11 @@ struct world {
         struct kube_store *pods;       /* by "namespace/VM" */
         struct kube_store *migrations; /* by "namespace/VM" */
         struct kube_store *hosts, *nodes, *images;
-        struct claims *claims; /* places for moves that are being written */
-        struct rooms *rooms;   /* what is promised of the hosts; also tells a node's VMs */
+        struct kube_store *snapshots; /* by "namespace/VM" */
+        struct claims *claims;        /* places for moves that are being written */
+        struct rooms *rooms;          /* what is promised of the hosts; also tells a node's VMs */
         struct heartbeats *heartbeats;
-        struct kube_watch *watches[7];
+        struct kube_watch *watches[8];
 
         _Atomic bool nodes_changed; /* in what those that wait for one may care about */
         struct mono woken;          /* these have last been, the rest is world_tick's own too */
@@ -54,7 +55,8 @@ bool world_synced(const struct world *w);
 
 /*
  * After becoming leader: takes in what the last leader has written, which the watches may not have
- * shown yet, so that its promises are known; and puts every VM and image into the queue.
+ * shown yet, so that its promises are known; and puts every VM, image and snapshot into the
+ * queue.
  */
 must_check int world_take_over(struct world *w, struct err *e);
 /*

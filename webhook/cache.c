@@ -223,3 +223,14 @@ int cache_image(struct cache *c, const char *ns, const char *name, bool at_once,
         /* the watch may not have shown one that was created a moment ago */
         return kube_get(c->client, &KUBE_IMAGES, ns, name, NULL, e);
 }
+
+int cache_snapshot(struct cache *c, const char *ns, const char *name, bool at_once,
+                   struct snapshot **out, struct err *e)
+{
+        struct json *j autojson = NULL;
+
+        if (at_once)
+                return err_set(e, -EWOULDBLOCK, "%s is not known", name);
+        int rc = kube_get(c->client, &KUBE_SNAPSHOTS, ns, name, &j, e);
+        return rc ? rc : snapshot_decode(j, out, e);
+}

@@ -4,6 +4,7 @@
 #define DROVER_WEBHOOK_CACHE_H
 
 #include "base/err.h"
+#include "core/snapshot.h"
 #include "core/vm.h"
 #include "kube/client.h"
 
@@ -35,5 +36,12 @@ must_check int cache_vm(struct cache *c, const struct vm_sought *sought, struct 
  */
 must_check int cache_image(struct cache *c, const char *ns, const char *name, bool at_once,
                            struct err *e);
+
+/*
+ * The snapshot, which is asked for (snapshot_free). -ENOENT when there is none, -EWOULDBLOCK when
+ * it must not be asked for, other codes when it cannot be told now.
+ */
+must_check int cache_snapshot(struct cache *c, const char *ns, const char *name, bool at_once,
+                              struct snapshot **out, struct err *e);
 
 #endif

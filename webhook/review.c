@@ -80,6 +80,32 @@ static bool has_image(void *ctx, const char *name)
         return rc != -ENOENT;
 }
 
+/* Likewise: the agent looks at it before it sets any disk back. */
+static const char *snapshot_fault(void *ctx, const struct vm *vm, const char *name)
+{
+        struct review *r = ctx;
+        bool hurry = mono_ms_between(r->began, mono_now()) > ASKING_MS;
+        struct snapshot *s = NULL;
+        struct err e;
+        int rc = cache_snapshot(r->hook->cache, r->req->ns, name, !r->may_block || hurry, &s, &e);
+
+        r->later |= rc == -EWOULDBLOCK && !r->may_block;
+        if (rc == -ENOENT)
+                return arena_printf(r->arena,
+                                    "there is no VirtualMachineSnapshot \"%s\" in namespace %s",
+                                    name, r->req->ns);
+        const char *why = NULL;
+        if (!rc && strcmp(s->vm, vm->meta.name) != 0)
+                why = arena_printf(r->arena, "%s is a snapshot of the VM %s", name, s->vm);
+        else if (!rc && *s->vm_uid && *vm->meta.uid && strcmp(s->vm_uid, vm->meta.uid) != 0)
+                why = arena_printf(r->arena, "%s is a snapshot of an earlier VM of this name",
+                                   name);
+        else if (!rc && !strcmp(s->phase, "Failed"))
+                why = arena_printf(r->arena, "%s was not taken: %s", name, s->message);
+        snapshot_free(s);
+        return why;
+}
+
 static bool largest_host(void *ctx, struct admission_room *out)
 {
         struct review *r = ctx;
@@ -128,6 +154,7 @@ static int judge_vm(struct review *r, const struct vm *vm, const struct wishes *
                                               .wishes = wishes,
                                               .old = old,
                                               .image = has_image,
+                                              .snapshot = snapshot_fault,
                                               .largest = r->hook->hosts ? largest_host : NULL,
                                               .nodes = r->hook->hosts ? each_node : NULL,
                                               .ctx = r};
@@ -176,6 +203,33 @@ static int check_vm(struct review *r, struct err *e)
         wishes_free(wishes);
         vm_free(vm);
         return rc;
+}
+
+/* --- VirtualMachineSnapshots */
+
+/* What cannot be told now the migrator will say in the snapshot's status. */
+static int check_snapshot(struct review *r, struct err *e)
+{
+        const char *name = json_str(json_get(r->req->object, "spec"), "vm", "");
+        const struct vm_sought sought = {.ns = r->req->ns,
+                                         .name = name,
+                                         .uid = "",
+                                         .placement = "",
+                                         .at_once = !r->may_block};
+        char text[512];
+        struct vm *vm;
+        int rc = cache_vm(r->hook->cache, &sought, &vm, e);
+
+        r->later |= rc == -EWOULDBLOCK;
+        if (rc == -ENOENT || rc == -ESRCH) {
+                snprintf(text, sizeof(text),
+                         "spec.vm: there is no VirtualMachine \"%s\" in namespace %s", name,
+                         r->req->ns);
+                deny(r, 422, "Invalid", text);
+        }
+        if (!rc)
+                vm_free(vm);
+        return 0;
 }
 
 /* --- handle pods */
@@ -363,6 +417,8 @@ static int validate(struct review *r, struct err *e)
                 return 0;
         if (!strcmp(r->req->kind, "Pod"))
                 return check_pod(r, e);
+        if (!strcmp(r->req->kind, "VirtualMachineSnapshot"))
+                return strcmp(r->req->operation, "CREATE") ? 0 : check_snapshot(r, e);
         return !strcmp(r->req->kind, "VirtualMachine") ? check_vm(r, e) : 0;
 }
 

@@ -44,6 +44,11 @@ def image(**source):
             "metadata": {"name": "bad", "namespace": "default"}, "spec": {"source": source}}
 
 
+def snapshot(**spec):
+    return {"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachineSnapshot",
+            "metadata": {"name": "bad", "namespace": "default"}, "spec": {"vm": "nobody", **spec}}
+
+
 def move(**spec):
     return {"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachineMigration",
             "metadata": {"name": "bad", "namespace": "default"}, "spec": {"vm": "nobody", **spec}}
@@ -106,6 +111,12 @@ DENIED = [
     ("a grace of a day", vm(terminationGracePeriodSeconds=86400), ["spec.terminationGracePeriodSeconds", "3600"]),
     ("a grace of less than nothing", vm(terminationGracePeriodSeconds=-1), ["spec.terminationGracePeriodSeconds", "0"]),
     ("unknown run strategy", vm(runStrategy="Sometimes"), ["spec.runStrategy", "Sometimes"]),
+
+    ("a restore to nothing", vm(restore={"requestedAt": "1"}), ["spec.restore.snapshot"]),
+    ("a restore that no time tells from others", vm(restore={"snapshot": "s"}), ["spec.restore.requestedAt"]),
+    ("a restore to no snapshot", vm(restore={"snapshot": "no-such", "requestedAt": "1"}), ["spec.restore.snapshot", "no-such"]),
+    ("a snapshot of no VM", snapshot(), ["spec.vm", "nobody"]),
+    ("a snapshot that is quiesced somehow", snapshot(quiesce="Somehow"), ["spec.quiesce", "Somehow"]),
 
     ("an image from nowhere", image(), ["spec.source", "exactly one of url and file"]),
     ("an image from two places", image(url="https://images.example/a.qcow2", file="a.qcow2"),

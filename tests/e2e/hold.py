@@ -58,7 +58,7 @@ class Hold:
 
     def _configure(self, bundle):
         rule = {"apiGroups": ["drover.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
-                "resources": ["virtualmachines/status", "virtualmachinemigrations/status"]}
+                "resources": ["virtualmachines/status", "virtualmachinemigrations/status", "virtualmachinesnapshots/status"]}
         lab.apply({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
                    "metadata": {"name": NAME}, "webhooks": [{
                        "name": NAME, "rules": [rule], "sideEffects": "None", "admissionReviewVersions": ["v1"],

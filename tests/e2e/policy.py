@@ -236,9 +236,37 @@ class Policy:
                                              {"spec": {"source": {"file": "x"}}}), "cannot patch")),
             ("the image is gone", self.end_image)]
 
+    def begin_snapshot(self):
+        """A snapshot whose worker is node1, as far as the policy sees; being Failed, it is nobody's to take."""
+        lab.apply({"apiVersion": "drover.dev/v1alpha1", "kind": "VirtualMachineSnapshot",
+                   "metadata": {"name": IMAGE, "namespace": "default"}, "spec": {"vm": "demo"}})
+        lab.watch("vmsnapshot", IMAGE, lambda s: s and at(s, "status.phase") in ("Ready", "Failed"), 60, "settled")
+        lab.patch("vmsnapshot", IMAGE, status(worker={"node": "node1", "epoch": 7, "task": "Take"}), "--subresource=status")
+
+    def end_snapshot(self):
+        lab.kubectl("delete", "vmsnapshot", IMAGE, "--timeout=60s")
+
+    def snapshots(self):
+        path = f"{DROVER}/namespaces/default/virtualmachinesnapshots/{IMAGE}"
+
+        def snapshot(node, **fields):
+            return node, "PATCH", f"{path}/status", status(**fields)
+        progress = {"epoch": 7, "state": "Waiting"}
+        return [
+            ("a snapshot with a worker", self.begin_snapshot),
+            ("the progress of a snapshot, by its worker", self.allowed(snapshot("node1", progress=progress))),
+            ("the progress of a snapshot, by another", self.denied(snapshot("node2", progress=progress), "not the worker")),
+            ("the progress of a snapshot, of another epoch",
+             self.denied(snapshot("node1", progress={"epoch": 8, "state": "Taken"}), "worker's epoch")),
+            *[(f"{field} of a snapshot, by its worker",
+               self.denied(snapshot("node1", progress=progress, **{field: value}), "only write status.progress"))
+              for field, value in [("phase", "Pending"), ("message", "x"), ("vmUID", "x"), ("worker", {"node": "node2"})]],
+            ("a snapshot's spec", self.denied(("node1", "PATCH", path, {"spec": {"quiesce": "Never"}}), "cannot patch")),
+            ("the snapshot is gone", self.end_snapshot)]
+
     def steps(self):
         return [("policy: " + title, step) for title, step in [
-            ("a migration that nobody makes", self.begin), *self.nodes(), *self.pods(), *self.journals(), *self.images(),
+            ("a migration that nobody makes", self.begin), *self.nodes(), *self.pods(), *self.journals(), *self.images(), *self.snapshots(),
             ("the agent answers when it is asked", self.answers), ("the migration is gone", self.end)]]
 
 

@@ -400,6 +400,148 @@ static void remove_killed(void **state)
         killed_everywhere(&r, a_vm, NULL, all_gone);
 }
 
+/* --- snapshots */
+
+#define TAG "drover-u-1"
+
+/* images/want is what the snapshot in images/disk shows, and images/now what the disk does. */
+static void a_disk(void)
+{
+        shell("test -e images/now || { qemu-img create -q -f qcow2 images/disk 1M && "
+              "qemu-io -c 'write -P 1 0 512k' images/disk && "
+              "qemu-img snapshot -c drover-u-0 images/disk && "
+              "qemu-img convert -O raw images/disk images/want && "
+              "qemu-io -c 'write -P 2 0 768k' images/disk && "
+              "qemu-img convert -O raw images/disk images/now ; }");
+        shell("rm -rf disks && mkdir -p disks/u && cp images/disk disks/u/root.qcow2");
+}
+
+static void shows(const char *what, const char *names)
+{
+        shell("qemu-img check -q disks/u/root.qcow2 && "
+              "qemu-img convert -O raw disks/u/root.qcow2 images/got && cmp images/got images/%s "
+              "&& test \"$(qemu-img snapshot -l disks/u/root.qcow2 | awk 'NR > 2 { print $2 }' | "
+              "xargs)\" = '%s'",
+              what, names);
+        files_are("./disks/u/root.qcow2 ");
+}
+
+static void taken(void)
+{
+        shows("now", TAG);
+}
+
+static void snap_take_killed(void **state)
+{
+        struct run r = verb("snap-take", pool, "disks/u/root.qcow2", TAG, "drover-u-", NULL);
+
+        (void)state;
+        killed_everywhere(&r, a_disk, NULL, taken);
+        r = verb("snap-take", pool, "disks/u/none.qcow2", TAG, "drover-u-", NULL);
+        assert_int_equal(run(&r), 1);
+}
+
+static void dropped(void)
+{
+        shows("now", "");
+}
+
+static void snap_drop_killed(void **state)
+{
+        struct run r = verb("snap-drop", pool, "disks/u/root.qcow2", "drover-u-", NULL);
+
+        (void)state;
+        killed_everywhere(&r, a_disk, NULL, dropped);
+        r = verb("snap-drop", pool, "disks/u/none.qcow2", "drover-u-", NULL);
+        assert_int_equal(run(&r), 0);
+        r = verb("snap-drop", pool, "../root.qcow2", "drover-u-", NULL);
+        assert_int_equal(run(&r), 1);
+}
+
+static void applied(void)
+{
+        shows("want", "drover-u-0");
+}
+
+static void snap_apply_killed(void **state)
+{
+        struct run r = verb("snap-apply", pool, "disks/u/root.qcow2", "drover-u-0", NULL);
+
+        (void)state;
+        killed_everywhere(&r, a_disk, NULL, applied);
+        r = verb("snap-apply", pool, "disks/u/root.qcow2", "drover-u-",
+                 NULL); /* not the whole name */
+        assert_int_equal(run(&r), 1);
+        applied();
+}
+
+/* The disk has been made larger since, by hand: it gets the size that it had. */
+static void snap_apply_resized(void **state)
+{
+        struct run r = verb("snap-apply", pool, "disks/u/root.qcow2", "drover-u-0", NULL);
+
+        (void)state;
+        a_disk();
+        shell("qemu-img resize -q disks/u/root.qcow2 3M");
+        assert_int_equal(run(&r), 0);
+        applied();
+}
+
+static void no_mark(void)
+{
+        shell("rm -rf disks && mkdir -p disks/u && echo old > disks/u/restored");
+}
+
+static void mark_is_whole(void)
+{
+        shell("grep -qx -e old -e 0123456789abcdef disks/u/restored");
+}
+
+static void marked(void)
+{
+        shell("grep -qx 0123456789abcdef disks/u/restored");
+        files_are("./disks/u/restored ");
+}
+
+static void mark_killed(void **state)
+{
+        struct run r = verb("mark", pool, "disks/u", "0123456789abcdef", NULL);
+
+        (void)state;
+        killed_everywhere(&r, no_mark, mark_is_whole, marked);
+}
+
+static void says(struct run r, const char *want)
+{
+        autobuf struct buf out = buf_new(4096);
+        const char *argv[ARGS_MAX + 3] = {"/proc/self/exe", "tool"};
+        struct err e;
+
+        for (int i = 0; i < r.argc; i++)
+                argv[i + 2] = r.args[i];
+        assert_int_equal(child_run(argv, 10000, &out, &e), 0);
+        assert_string_equal(buf_str(&out), want);
+}
+
+static void what_disks_say(void **state)
+{
+        (void)state;
+        a_disk();
+        says(verb("snap-has", pool, "disks/u/root.qcow2", "drover-u-0", NULL), "there\n");
+        says(verb("snap-has", pool, "disks/u/root.qcow2", "drover-u-", NULL), "absent\n");
+        says(verb("snap-has", pool, "disks/u/none.qcow2", "drover-u-0", NULL), "no file\n");
+        says(verb("snap-take", pool, "disks/u/root.qcow2", TAG, "none", NULL), "1048576\n");
+        says(verb("marked", pool, "disks/u", NULL), "-\n");
+        shell("printf 0123456789abcdef > disks/u/restored");
+        says(verb("marked", pool, "disks/u", NULL), "0123456789abcdef\n");
+        /* a table that is cut short, and one that is none */
+        struct run has = verb("snap-has", pool, "disks/u/root.qcow2", "x", NULL);
+        shell("printf '\\377\\377' | dd of=disks/u/root.qcow2 bs=1 seek=62 conv=notrunc 2>&1");
+        assert_int_equal(run(&has), 1);
+        shell("echo no > disks/u/root.qcow2");
+        assert_int_equal(run(&has), 1);
+}
+
 /* --- an image comes and goes */
 
 static void parts(void)
@@ -641,7 +783,7 @@ static void an_image_of_another_pool(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 T(clone_killed),
@@ -661,8 +803,16 @@ int main(void)
                 T(a_short_one),
                 T(good_images),
                 T(an_image_of_another_pool),
+                T(snap_take_killed),
+                T(snap_drop_killed),
+                T(snap_apply_killed),
+                T(snap_apply_resized),
+                T(mark_killed),
+                T(what_disks_say),
         };
 
+        if (argc > 1 && !strcmp(argv[1], "tool"))
+                return agent_tool(argc - 2, argv + 2);
         if (!pools_possible())
                 return 1;
         return cmocka_run_group_tests(tests, NULL, NULL);

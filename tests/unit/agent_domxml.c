@@ -26,6 +26,7 @@ static struct vm a_vm(void)
         vm.meta.name = "web";
         vm.meta.uid = "11111111-2222-3333-4444-555555555555";
         vm.spec.restarted_at = "2026-01-01T00:00:00Z";
+        vm.spec.restore = (struct vm_restore){"", ""};
         vm.spec.shape = (struct vm_shape){2, "", 512 << 20, ""};
         vm.spec.disks = disks;
         vm.spec.ndisks = 2;
@@ -164,7 +165,8 @@ static void bounds(void **state)
 
 static void metadata_there_and_back(void **state)
 {
-        struct domain_meta m = {"a-ns", "na<me'", 3, "x&y", true, "m'1", true}, got;
+        struct domain_meta m = {"a-ns", "na<me'", 3, "x&y", "0123456789abcdef", true, "m'1", true},
+                           got;
         autobuf struct buf b = buf_new(4096), out = buf_new(4096);
         struct err e;
 
@@ -175,6 +177,7 @@ static void metadata_there_and_back(void **state)
         assert_string_equal(got.name, m.name);
         assert_string_equal(got.restarted_at, m.restarted_at);
         assert_string_equal(got.migration, m.migration);
+        assert_string_equal(got.restored, m.restored);
         assert_true(got.epoch == 3 && got.incoming && got.ended);
         buf_reset(&b);
         m.incoming = m.ended = false;

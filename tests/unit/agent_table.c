@@ -321,7 +321,8 @@ static void before_the_first_look(void **state)
                                    .name = "vm",
                                    .reason = "",
                                    .restarted_at = "",
-                                   .claims_reason = ""};
+                                   .claims_reason = "",
+                                   .restored = ""};
         struct host kept = {.domains = &told,
                             .ndomains = 1,
                             .qemu_version = "7.2.0",

@@ -4,6 +4,7 @@
  */
 #include "agent/agent.h"
 #include "agent/fresh.h"
+#include "agent/holds.h"
 #include "agent/moves.h"
 #include "agent/pods.h"
 #include "agent/starts.h"
@@ -189,6 +190,7 @@ static int begin(void **state)
         s.a.synced = true;
         s.a.table = table_new();
         s.a.starts = starts_new();
+        s.a.holds = holds_new();
         s.a.work = work_new(2, no_work, NULL);
         if (kube_client_new(&cfg, "test", &s.a.kube, &e) ||
             mounts_start(&s.a.config, quiet, NULL, &s.a.mounts, &e) ||
@@ -234,6 +236,7 @@ static int finish(void **state)
         kube_client_free(s.a.kube);
         fake_stop(s.server);
         starts_free(s.a.starts);
+        holds_free(s.a.holds);
         table_free(s.a.table);
         return 0;
 }

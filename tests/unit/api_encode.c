@@ -103,13 +103,14 @@ static void empty(void **state)
         (void)state;
         assert_int_equal(vm_decode(none, &vm, NULL), 0);
         autojson struct json *got = vm_status_encode(vm);
-        autojson struct json *want = json_of(
-                "{'phase': 'Pending', 'observedGeneration': 0, 'wish': {},"
-                "'owner': {'node': '', 'epoch': 0}, 'storageNode': '', 'pools': {},"
-                "'podName': '', 'addresses': [],"
-                "'running': {}, 'restartedAt': '', 'granted': {}, 'refused': {}, 'conditions': [],"
-                "'migration': {'name': '', 'phase': '', 'target': '', 'percent': 0},"
-                "'reason': ''}");
+        autojson struct json *want =
+                json_of("{'phase': 'Pending', 'observedGeneration': 0, 'wish': {},"
+                        "'owner': {'node': '', 'epoch': 0}, 'storageNode': '', 'pools': {},"
+                        "'podName': '', 'addresses': [],"
+                        "'running': {}, 'restartedAt': '', 'granted': {}, 'restored': {}, "
+                        "'refused': {},'conditions': [],"
+                        "'migration': {'name': '', 'phase': '', 'target': '', 'percent': 0},"
+                        "'reason': ''}");
         assert_json_equal(got, want);
         vm_free(vm);
         /* and "running": {} is not a running shape */

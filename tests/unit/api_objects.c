@@ -41,6 +41,10 @@ static void vm_meta_and_shape(void **state)
         assert_int_equal(vm->spec.run, RUN_RERUN_ON_FAILURE);
         assert_string_equal(vm->spec.run_text, "RerunOnFailure");
         assert_string_equal(vm->spec.restarted_at, "2026-01-02T00:00:00Z");
+        assert_string_equal(vm->spec.restore.snapshot, "before");
+        assert_string_equal(vm->spec.restore.requested_at, "later");
+        assert_string_equal(vm->status.restored.snapshot, "before");
+        assert_string_equal(vm->status.restored.requested_at, "once");
         assert_int_equal(vm->spec.stop_grace_s, 120);
         assert_int_equal(vm->spec.shape.cores, 4);
         assert_string_equal(vm->spec.shape.cpu_model, "EPYC-Milan-v1");
@@ -367,6 +371,7 @@ static const struct kind {
         {"node.json", node_decode_any, node_free},
         {"pod.json", pod_decode_any, pod_free},
         {"image.json", image_decode_any, image_free},
+        {"snapshot.json", snapshot_decode_any, snapshot_free},
 };
 
 static void refused(const struct kind *k, const char *text, const char *message)
@@ -708,6 +713,42 @@ static void images(void **state)
         image_free(i);
 }
 
+static void snapshots(void **state)
+{
+        autojson struct json *j = json_file("snapshot.json");
+        autojson struct json *bare = json_of("{'spec': {'vm': 'web'}}");
+        struct snapshot *s;
+
+        (void)state;
+        assert_int_equal(snapshot_decode(j, &s, NULL), 0);
+        assert_string_equal(s->vm, "web");
+        assert_int_equal(s->quiesce, QUIESCE_REQUIRED);
+        assert_string_equal(s->phase, "Ready");
+        assert_string_equal(s->vm_uid, "v-1");
+        assert_int_equal(s->taken, 3);
+        assert_true(s->made.quiesced && s->made.taken_us);
+        assert_int_equal(s->made.ndisks, 2);
+        assert_string_equal(s->made.disks[1].name, "data");
+        assert_int_equal(s->made.disks[1].size, 8192);
+        assert_string_equal(s->worker.node, "node1");
+        assert_int_equal(s->worker.epoch, 4);
+        assert_int_equal(s->worker.task, SNAP_REMOVE);
+        assert_int_equal(s->progress.epoch, 4);
+        assert_int_equal(s->progress.state, SNAP_WAITING);
+        assert_string_equal(s->progress.message, "a lock");
+        assert_int_equal(s->progress.made.ndisks, 1);
+        autojson struct json *status = snapshot_status_encode(s);
+        json_set(status, "progress", snap_progress_encode(&s->progress));
+        assert_true(json_equal(status, json_get(j, "status")));
+        snapshot_free(s);
+        assert_int_equal(snapshot_decode(bare, &s, NULL), 0);
+        assert_int_equal(s->quiesce, QUIESCE_AUTO);
+        assert_string_equal(s->phase, "");
+        assert_int_equal(s->worker.task, SNAP_TAKE);
+        assert_int_equal(s->made.ndisks, 0);
+        snapshot_free(s);
+}
+
 static void hosts(void **state)
 {
         autojson struct json *j = json_file("host.json");
@@ -795,6 +836,7 @@ int main(void)
                 cmocka_unit_test(nodes),
                 cmocka_unit_test(pods),
                 cmocka_unit_test(images),
+                cmocka_unit_test(snapshots),
                 cmocka_unit_test(hosts),
                 cmocka_unit_test(migrations),
         };

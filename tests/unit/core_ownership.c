@@ -147,6 +147,7 @@ static struct vm a_vm(const char *node, int64_t epoch)
         vm.status.owner.node = node;
         vm.status.owner.epoch = epoch;
         vm.spec.restarted_at = "";
+        vm.spec.restore = vm.status.restored = (struct vm_restore){"", ""};
         return vm;
 }
 

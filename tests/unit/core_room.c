@@ -299,6 +299,34 @@ static void a_restart_without_room_leaves_the_guest_running(void **state)
         assert_string_equal(said("RestartRequired")->reason, "SpecChanged");
 }
 
+/* The disks are set back at the next start, whoever brings that about; then it is noted. */
+static void a_restore_waits_for_a_restart(void **state)
+{
+        char token[VM_RESTORE_TOKEN];
+
+        (void)state;
+        running();
+        runs_with(1);
+        w.vm.spec.restore = (struct vm_restore){"before", "today"};
+        play();
+        assert_string_equal(said("RestartRequired")->reason, "RestorePending");
+        assert_non_null(strstr(said("RestartRequired")->message, "before"));
+        vm_restore_token(&(struct vm_restore){"before", "yesterday"}, token);
+        w.domains[0].restored = token;
+        play();
+        assert_string_equal(said("RestartRequired")->reason, "RestorePending");
+        assert_string_equal(w.vm.status.restored.snapshot, "");
+        vm_restore_token(&w.vm.spec.restore, token);
+        play();
+        assert_string_equal(said("RestartRequired")->reason, "UpToDate");
+        assert_string_equal(w.vm.status.restored.snapshot, "before");
+        assert_string_equal(w.vm.status.restored.requested_at, "today");
+        w.vm.spec.restore = (struct vm_restore){"", ""}; /* taken out: it stays noted */
+        play();
+        assert_string_equal(w.vm.status.restored.requested_at, "today");
+        assert_false(condition_true(&w.vm.status.conditions, "RestartRequired"));
+}
+
 /* A host that has less than it once promised: what runs there may be restarted as it is. */
 static void a_restart_that_needs_no_more_is_granted_always(void **state)
 {
@@ -400,6 +428,7 @@ int main(void)
                 T(a_restart_is_granted_where_there_is_room),
                 T(a_restart_without_room_leaves_the_guest_running),
                 T(a_restart_that_needs_no_more_is_granted_always),
+                T(a_restore_waits_for_a_restart),
                 T(no_restart_is_granted_that_nobody_asks_for),
                 T(a_grant_does_not_move),
                 T(what_is_owed_beyond_the_report),

@@ -137,8 +137,9 @@ static void agents(void **state)
         "'}]}}"
 #define CRDS_BUT_ONE                                                                               \
         CRD("virtualmachines", "v1alpha1", "true", "True")                                         \
-        "," CRD("virtualmachinehosts", "v1alpha1", "true",                                         \
-                "True") "," CRD("virtualmachineimages", "v1alpha1", "true", "True")
+        "," CRD("virtualmachinehosts", "v1alpha1", "true", "True") "," CRD(                        \
+                "virtualmachineimages", "v1alpha1", "true",                                        \
+                "True") "," CRD("virtualmachinesnapshots", "v1alpha1", "true", "True")
 
 static void definitions(void **state)
 {

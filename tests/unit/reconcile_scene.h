@@ -106,6 +106,7 @@ static inline int setup(void **state)
         vm->spec.disks = &w.disk;
         vm->spec.ndisks = 1;
         vm->spec.restarted_at = "";
+        vm->spec.restore = vm->status.restored = (struct vm_restore){"", ""};
         vm->spec.shape = (struct vm_shape){1, "", (int64_t)256 << 20, ""};
         vm->spec.placement.node_name = "";
         vm->spec.placement.affinity_json = vm->spec.placement.tolerations_json =
@@ -302,6 +303,7 @@ static inline void domain(int i, int64_t epoch, enum domain_state state)
                                             .state = state,
                                             .reason = "",
                                             .restarted_at = "",
+                                            .restored = "",
                                             .machine = "",
                                             .claims_reason = ""};
         w.hosts[i].domains = &w.domains[i];

@@ -419,6 +419,33 @@ static void pod_updates(void **state)
         }
 }
 
+/* --- snapshots */
+
+#define ON_SNAPSHOTS(operation, vm)                                                                \
+        "'kind':{'group':'drover.dev','version':'v1alpha1','kind':'VirtualMachineSnapshot'},"      \
+        "'namespace':'shop','name':'s','operation':'" operation                                    \
+        "','userInfo':{'username':'anna'},'object':{'metadata':{'name':'s','namespace':'shop'},"   \
+        "'spec':{'vm':'" vm "'}}"
+
+static void snapshots(void **state)
+{
+        struct outcome o;
+
+        (void)state;
+        ask(&o, VALIDATE, ON_SNAPSHOTS("CREATE", "web"));
+        assert_true(o.allowed);
+        outcome_free(&o);
+        ask(&o, VALIDATE, ON_SNAPSHOTS("CREATE", "none"));
+        assert_false(o.allowed);
+        assert_int_equal(o.code, 422);
+        assert_string_equal(o.message,
+                            "spec.vm: there is no VirtualMachine \"none\" in namespace shop");
+        outcome_free(&o);
+        ask(&o, VALIDATE, ON_SNAPSHOTS("UPDATE", "none")); /* its finalizer must come and go */
+        assert_true(o.allowed);
+        outcome_free(&o);
+}
+
 /* --- VMs */
 
 static void vms(void **state)
@@ -440,6 +467,15 @@ static void vms(void **state)
                  NULL},
                 {ON_VMS("CREATE", VM("", SPEC ",'disks':[{'name':'a','image':{'name':'arch'}}]")),
                  "spec.disks[0].image.name: there is no VirtualMachineImage \"arch\""},
+                {ON_VMS("CREATE", VM("", SPEC ",'restore':{'snapshot':'s','requestedAt':'1'}")),
+                 "spec.restore.snapshot: s is a snapshot of the VM another"},
+                {ON_VMS("CREATE", VM("", SPEC ",'restore':{'snapshot':'t','requestedAt':'1'}")),
+                 "spec.restore.snapshot: there is no VirtualMachineSnapshot \"t\" in namespace"},
+                /* a wish that is there is not asked about again */
+                {CHANGED(VM("",
+                            SPEC ",'nodeName':'n','restore':{'snapshot':'s','requestedAt':'1'}"),
+                         VM("", SPEC ",'restore':{'snapshot':'s','requestedAt':'1'}")),
+                 NULL},
                 {CHANGED(VM("", SPEC ",'nodeName':'n'"), VM("", SPEC)), NULL},
                 {CHANGED(VM("", SPEC ",'disks':[{'name':'a','blank':{'size':'2Gi'}}]"),
                          VM("", SPEC ",'disks':[{'name':'a','blank':{'size':'1Gi'}}]")),
@@ -910,6 +946,7 @@ int main(void)
                 scene_test(newer_placement_than_the_watch),
                 scene_test(pod_updates),
                 scene_test(vms),
+                scene_test(snapshots),
                 scene_test(warnings),
                 scene_test(evictions),
                 scene_test(dry_evictions),

@@ -88,6 +88,8 @@ static inline const char *scene_stored(const char *target)
 
         if (strstr(target, "/virtualmachines/"))
                 return scene.stored;
+        if (strstr(target, "/virtualmachinesnapshots/s"))
+                return "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"vm\":\"another\"}}";
         if (strstr(target, "/pods/"))
                 return scene.pod;
         if (!move)

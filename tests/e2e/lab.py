@@ -23,6 +23,7 @@ KUBECTL = LAB / "bin" / "kubectl"
 ENV = dict(os.environ, KUBECONFIG=str(LAB / "kubeconfig"), KUBECACHEDIR=str(LAB / "kubectl"), KUBERC="off")
 ECHO_PORT, BOOT_ID_PORT = 7, 7001
 PATIENCE = float(os.environ.get("DROVER_PATIENCE") or {"lab": 1, "nfs": 5}[KIND])  # limits of time are multiplied by it
+SERVER = "10.109.0.3"  # of the pool, in the NFS lab
 GAP_INTERVAL = 0.005
 GAP_OPEN_S = 10
 

@@ -214,7 +214,7 @@ help:
 	@echo 'make demo              set everything up and watch a VM move'
 	@echo 'make test              set everything up and run all tests'
 	@echo 'make test-faults       kill and cut off everything at every boundary of a move: an hour'
-	@echo 'make test-nfs          nodes as virtual machines, the pool on real NFS, whose server fails: half an hour'
+	@echo 'make test-nfs          nodes as virtual machines, the pool on real NFS, whose server fails'
 	@echo 'make nfs-lab-up        that lab; make nfs-lab-down removes it'
 	@echo 'make bench-migration   measure moves against those of bare libvirt: half an hour'
 	@echo 'make bench-extender    measure the answers of the extender, in process'

@@ -20,7 +20,7 @@ export KUBECACHEDIR=$LAB/kubectl KUBERC=off
 # silent node is lost.
 case $KIND in
 lab) NS=drover NET=10.99 PODS=10.88 SERVICES=10.96 OVERLAY=manifests/overlays/lab PATIENCE=${DROVER_PATIENCE:-1} GRACE=20s ;;
-nfs) NS=dnfs NET=10.109 PODS=10.78 SERVICES=10.106 OVERLAY=tests/nfs/overlay PATIENCE=${DROVER_PATIENCE:-5} GRACE=100s ;;
+nfs) NS=dnfs NET=10.109 PODS=10.78 SERVICES=10.106 OVERLAY=tests/nfs/overlay PATIENCE=${DROVER_PATIENCE:-8} GRACE=100s ;;
 *)
 	echo "DROVER_LAB=$KIND: lab or nfs" >&2
 	exit 1

@@ -19,7 +19,7 @@ ENV = dict(lab.ENV, PATH=f"{lab.LAB / 'bin'}:{os.environ['PATH']}")
 def doctor(*words, timeout=150):
     """Exit code, findings; as a user calls it."""
     done = subprocess.run([lab.KUBECTL, "drover", "doctor", "-o", "json", *words], env=ENV, capture_output=True, text=True,
-                          timeout=timeout)
+                          timeout=timeout * lab.PATIENCE)
     expect(done.stdout, f"exit {done.returncode}: {done.stderr}")
     return done.returncode, json.loads(done.stdout)
 

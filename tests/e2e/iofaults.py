@@ -71,7 +71,7 @@ class Record(threading.Thread):
         expect(self.is_alive(), f"the guest has answered while its storage fails: {self.failure or 'acknowledged'}")
 
     def acknowledged(self, timeout=60):
-        self.join(timeout)
+        self.join(timeout * lab.PATIENCE)
         expect(not self.is_alive() and not self.failure, f"the record was not acknowledged: {self.failure or 'no answer'}")
 
 
@@ -159,8 +159,13 @@ class IoFaults:
         return [f"{(time.monotonic() - began) / 3:.1f} s a record"]
 
     def read_only(self):
-        node, pod = self.g.node(), self.g.pods()[0]
-        with lab.Faults(node, write=errno.EROFS):
+        node = self.g.node()
+        return self.flees(node, lab.Faults(node, write=errno.EROFS))
+
+    def flees(self, node, fault):
+        """From a node, its own, on which alone it cannot write while the fault lasts."""
+        pod = self.g.pods()[0]
+        with fault:
             began = time.monotonic()
             record = Record(self.g)
             said = self.stands_still(node)

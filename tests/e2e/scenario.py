@@ -205,7 +205,7 @@ class Scenario:
         expect(lab.boot_id(self.address) == self.boot, "the guest was booted again")
         yield f"the same guest: boot id {self.boot}"
         self.gap = meter.gap_ms()
-        yield f"longest gap {self.gap} ms at 5 ms interval ({meter.replies} echoes)"
+        yield f"longest gap {self.gap} ms at {lab.GAP_INTERVAL * 1000:g} ms interval ({meter.replies} echoes)"
         if self.gap_limit_ms is not None:
             yield figure("migration_gap", self.gap)
             expect(self.gap < self.gap_limit_ms, f"longest gap {self.gap} ms, at most {self.gap_limit_ms} ms allowed")

@@ -64,7 +64,7 @@ configure_kubelet() { # configure_kubelet N CGROUP : kubelet, whose pods are bel
 		localStorageCapacityIsolation: false
 		imageGCHighThresholdPercent: 100
 		evictionHard: {memory.available: 50Mi}
-		nodeStatusUpdateFrequency: 4s
+		nodeStatusUpdateFrequency: $((${GRACE%s} / 5))s
 		oomScoreAdj: 0
 	C
 	sed "s|KUBECONFIG|$PKI/proxy.kubeconfig|; s|NODE|node$1|" "$TOP/tests/cluster/kube-proxy.yaml" >"$run/kube-proxy.yaml"

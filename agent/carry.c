@@ -1,6 +1,7 @@
 #include "agent/carry.h"
 
 #include "agent/domxml.h"
+#include "agent/guestsnap.h"
 #include "agent/xml.h"
 
 #include <errno.h>
@@ -167,6 +168,27 @@ static int read_sizes(virDomainPtr dom, struct carried *found, struct err *e)
         return 0;
 }
 
+/* libvirt copies what a disk is now, and nothing that it was. */
+static int check_snapshots(virConnectPtr c, const char *uuid, const struct carried *found,
+                           struct err *e)
+{
+        for (size_t i = 0, n; i < found->n; i++) {
+                const struct transfer_disk *d = &found->v[i];
+
+                if (!*d->name)
+                        continue;
+                int rc = guest_disk_snapshots(c, uuid, d->target, &n, e);
+                if (!rc && n)
+                        rc = err_set(e, -EINVAL,
+                                     "disk %s in the local pool %s has snapshots, which are not "
+                                     "copied along: it stays as long as it has them",
+                                     d->name, d->pool);
+                if (rc)
+                        return rc;
+        }
+        return 0;
+}
+
 int carry_find(struct agent *a, const struct vm *vm, struct carried *out, struct err *e)
 {
         struct carried found = {0};
@@ -188,6 +210,8 @@ int carry_find(struct agent *a, const struct vm *vm, struct carried *out, struct
                              "spec.migration.storage is not Copy",
                              *found.v[0].name ? "disk " : "the cloud-init volume", found.v[0].name,
                              found.v[0].pool);
+        if (!rc)
+                rc = check_snapshots(c, vm->meta.uid, &found, e);
         if (!rc)
                 rc = read_sizes(dom, &found, e);
         if (rc)

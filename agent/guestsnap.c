@@ -181,6 +181,31 @@ int guest_disks_read(virConnectPtr c, const char *uuid, struct guest_disks *out,
         return rc ? rc : guest_disks_parse(xml, answer, out, e);
 }
 
+int guest_disk_snapshots(virConnectPtr c, const char *uuid, const char *target, size_t *out,
+                         struct err *e)
+{
+        autodomain virDomainPtr dom = NULL;
+        autojson struct json *answer = NULL;
+        struct json *arguments;
+        struct xml_disk x;
+        int rc = lookup(c, uuid, &dom, e);
+
+        if (rc)
+                return rc;
+        autofree char *xml = virDomainGetXMLDesc(dom, 0);
+        if (!xml)
+                return virt_error(e, "the domain's XML");
+        rc = ask(dom, command("query-block", &arguments), &answer, e);
+        for (const char *at = xml; !rc && next_disk(&at, &x);) {
+                const struct json *in = strcmp(x.target, target) ? NULL : inserted(answer, x.alias);
+                if (!in)
+                        continue;
+                *out = json_count(json_get(json_get(in, "image"), "snapshots"));
+                return 0;
+        }
+        return rc ? rc : err_set(e, -EAGAIN, "QEMU does not speak of the disk %s", target);
+}
+
 int guest_snapshot_take(virConnectPtr c, const char *uuid, const struct guest_disks *d,
                         const char *tag, struct err *e)
 {

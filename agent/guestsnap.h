@@ -36,6 +36,10 @@ void guest_disks_free(struct guest_disks *d);
 must_check int guest_disks_parse(const char *xml, struct json *answer, struct guest_disks *out,
                                  struct err *e);
 
+/* How many snapshots the image holds that is the guest's disk of that target name ("vda"). */
+must_check int guest_disk_snapshots(virConnectPtr c, const char *uuid, const char *target,
+                                    size_t *out, struct err *e);
+
 must_check int guest_snapshot_take(virConnectPtr c, const char *uuid, const struct guest_disks *d,
                                    const char *tag, struct err *e);
 /* Removes all whose names begin with prefix; none is fine. */

@@ -61,13 +61,18 @@ static enum import_state state_of(const struct image *i)
 
 /* --- nodes */
 
-bool import_suits(const struct import_node *n, const char *pool)
+bool import_ready(const struct import_node *n, const char *pool)
 {
         const struct condition *ready =
                 n->alive && n->host ? condition_get(&n->host->conditions, "Ready") : NULL;
         const struct host_mount *m = ready ? host_mount_of(n->host, pool) : NULL;
 
-        return m && !strcmp(ready->status, "True") && m->health == MOUNT_HEALTHY && !m->local;
+        return m && !strcmp(ready->status, "True") && m->health == MOUNT_HEALTHY;
+}
+
+bool import_suits(const struct import_node *n, const char *pool)
+{
+        return import_ready(n, pool) && !host_mount_of(n->host, pool)->local;
 }
 
 static const struct import_node *node_of(const struct plan_of *p, const char *name)

@@ -46,6 +46,8 @@ struct import_plan {
 int import_plan(struct arena *a, const struct import_input *in, struct import_plan *out);
 
 /* Its agent speaks, it is Ready, and has the pool, healthy. */
+bool import_ready(const struct import_node *n, const char *pool);
+/* Likewise, and others may see what lies there. */
 bool import_suits(const struct import_node *n, const char *pool);
 /* Of both: different objects go to different nodes, and one always to the same. */
 uint32_t import_weight(const char *uid, const char *node);

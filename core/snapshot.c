@@ -99,15 +99,23 @@ static const struct import_node *node_of(const struct plan_of *p, const char *na
         return NULL;
 }
 
-/* It has all pools, and a lock that it takes there holds on other nodes too. */
+/* A lock that is taken there on the VM's disks holds wherever they can be seen. */
+static bool has_pool(const struct plan_of *p, const struct import_node *n, const char *pool)
+{
+        const struct host_mount *m = n->host ? host_mount_of(n->host, pool) : NULL;
+
+        if (m && m->local)
+                return import_ready(n, pool) && !strcmp(n->name, p->vm->status.storage_node);
+        return import_suits(n, pool) && m->lock_arbitration;
+}
+
 static bool suits(const struct plan_of *p, const struct import_node *n)
 {
         for (size_t i = 0; i < p->vm->spec.ndisks; i++) {
-                const char *pool = p->vm->spec.disks[i].pool;
+                const struct vm_disk *d = &p->vm->spec.disks[i];
 
-                if (p->vm->spec.disks[i].kind == DISK_PVC) /* such a VM has no snapshots */
-                        continue;
-                if (!import_suits(n, pool) || !host_mount_of(n->host, pool)->lock_arbitration)
+                /* a VM with claims has no snapshots */
+                if (d->kind != DISK_PVC && !has_pool(p, n, d->pool))
                         return false;
         }
         return true;

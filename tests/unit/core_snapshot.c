@@ -45,7 +45,7 @@ static int set_up(void **state)
                 (struct vm_disk){.name = "data", .kind = DISK_BLANK, .pool = "fast", .claim = ""};
         s.vm = (struct vm){.meta = {.name = "web", .ns = "n", .uid = "v-1"},
                            .spec = {.disks = s.disks, .ndisks = 2, .restore = {"", ""}},
-                           .status = {.owner.node = "", .restored = {"", ""}}};
+                           .status = {.owner.node = "", .storage_node = "", .restored = {"", ""}}};
         for (int i = 0; i < 2; i++) {
                 s.ready[i] = (struct condition){"Ready", "True", "", "", 0};
                 for (int k = 0; k < 2; k++)
@@ -196,6 +196,25 @@ static void of_a_halted_vm(void **state)
         s.ready[0].status = "False";
         play();
         assert_int_equal(worker(), 0); /* nobody else could either */
+        is("Pending", "waits for a node");
+}
+
+/* Of disks that are on one node, that node takes it, and needs no lock that others respect. */
+static void of_disks_in_a_local_pool(void **state)
+{
+        (void)state;
+        s.vm.status.storage_node = "node2";
+        for (int i = 0; i < 2; i++)
+                s.mounts[i][1] =
+                        (struct host_mount){.pool = "fast", .health = MOUNT_HEALTHY, .local = true};
+        play();
+        assert_int_equal(worker(), 1);
+        s.nodes[1].alive = false;
+        play();
+        is("Pending", "waits for a node");
+        s.nodes[1].alive = true;
+        s.mounts[1][1].health = MOUNT_UNHEALTHY;
+        play();
         is("Pending", "waits for a node");
 }
 
@@ -411,6 +430,7 @@ int main(void)
                 T(of_a_guest_that_runs),
                 T(the_owner_and_nobody_else),
                 T(of_a_halted_vm),
+                T(of_disks_in_a_local_pool),
                 T(not_while_it_moves),
                 T(refused),
                 T(never),

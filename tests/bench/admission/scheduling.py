@@ -77,31 +77,37 @@ def measure(args, say, figure):
                      f"--cert={RUN}/tls.crt", f"--key={RUN}/tls.key", f"--client-ca={RUN}/ca.crt", f"--kubeconfig={ADMIN}",
                      f"--silent-seconds={SILENT_S}")
     wait_for("drover-extender ready", lambda: ask_https(port, "/readyz", client="scheduler"), process=extender)
+    null_port = free_port()
+    null = start("null-extender", args.peers / "null", f"-address=127.0.0.1:{null_port}", f"-cert={RUN}/tls.crt", f"-key={RUN}/tls.key", f"-client-ca={RUN}/ca.crt")
     kwok = start("kwok", args.peers / "kwok", "--kubeconfig", ADMIN, "--config", args.peers / "stages.yaml", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
                  f"--node-lease-duration-seconds={LEASE_S}", "--server-address=127.0.0.1:0")
     began = time.monotonic()
     wait_for("all pods running", lambda: not pending(), timeout=300, process=kwok)
     say(f"kube-scheduler, {args.nodes} nodes played by kwok (its pods ran after {time.monotonic() - began:.0f} s), {args.pods} pods a round; "
         f"load average {os.getloadavg()[0]:.1f}")
-    without, with_it = config("plain", None), config("extender", port)
+    without, with_it, with_null = config("plain", None), config("extender", port), config("null", null_port)
     at_default, at_default_with = config("plain-default", None, False), config("extender-default", port, False)
-    # how fast a scheduler may bind is unlimited but in the last two, where it is what it is unless one configures it
+    # one that looks at nothing shows what any extender costs; how fast a scheduler may bind is unlimited but in the last two,
+    # where it is what it is unless one configures it
     arms = {"plain pods, no extender": ("plain", without), "plain pods, with it": ("plain", with_it),
             "pods placed as VMs, no extender": ("placed", without), "VM pods, with it": ("vm", with_it),
+            "VM pods, one that looks at nothing": ("vm", with_null),
             "the same at 50 a second, none": ("placed", at_default), "the same at 50 a second, with": ("vm", at_default_with)}
     rows = {name: [] for name in arms}
     for i in range(args.scheduling_rounds):
         order = list(arms) if i % 2 == 0 else list(arms)[::-1]
         for name in order:
-            rows[name].append(scheduled(args, *arms[name], extender))
+            rows[name].append(scheduled(args, *arms[name], null if arms[name][1] == with_null else extender))
     mid = {name: {key: statistics.median(r[key] for r in rows[name]) for key in rows[name][0]} for name in rows}
     for name, m in mid.items():
         say(f"    {name:34} {m['rate']:6.0f} pods/s   {m['ms']:6.2f} ms of scheduling a pod   {m['cpu']:6.2f} ms CPU of the scheduler   "
             f"{m['extender_cpu']:5.2f} of the extender   ({' '.join(format(r['rate'], '.0f') for r in rows[name])})")
     say(f"    {'drover-extender':34} {status(extender, 'VmRSS'):.1f} MiB RSS")
-    a, b, c, d, e, f = arms
+    a, b, c, d, n, e, f = arms
     figure("scheduling_plain_ratio", mid[b]["rate"] / mid[a]["rate"], "x", ">=", 0.95)
     figure("scheduling_vm_ratio", mid[d]["rate"] / mid[c]["rate"], "x", ">=", 0.95)
+    figure("scheduling_vm_over_null_ratio", mid[d]["rate"] / mid[n]["rate"], "x", ">=", 0.95)
     figure("scheduling_vm_default_rate_ratio", mid[f]["rate"] / mid[e]["rate"], "x", ">=", 0.95)
     cluster.end(kwok)
+    cluster.end(null)
     cluster.end(extender)

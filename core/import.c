@@ -75,17 +75,24 @@ bool import_suits(const struct import_node *n, const char *pool)
         return import_ready(n, pool) && !host_mount_of(n->host, pool)->local;
 }
 
-static const struct import_node *node_of(const struct plan_of *p, const char *name)
+const struct import_node *import_node_of(const struct import_node *nodes, size_t n,
+                                         const char *name)
 {
-        for (size_t i = 0; i < p->in->nnodes; i++)
-                if (!strcmp(p->in->nodes[i].name, name))
-                        return &p->in->nodes[i];
+        for (size_t i = 0; i < n; i++)
+                if (!strcmp(nodes[i].name, name))
+                        return &nodes[i];
         return NULL;
+}
+
+/* Who is at it, or was last. */
+static const struct import_node *importer(const struct plan_of *p)
+{
+        return import_node_of(p->in->nodes, p->in->nnodes, p->image->importer.node);
 }
 
 static bool importer_suits(const struct plan_of *p)
 {
-        const struct import_node *n = node_of(p, p->image->importer.node);
+        const struct import_node *n = importer(p);
 
         return p->image->importer.epoch && n && import_suits(n, p->image->pool);
 }
@@ -167,7 +174,7 @@ static void plan_removal(struct plan_of *p)
 {
         const struct image *i = p->image;
         bool removing = i->importer.task == IMPORT_REMOVE;
-        const struct import_node *last = node_of(p, i->importer.node);
+        const struct import_node *last = importer(p);
 
         /* nobody clones it any more: who named it before it was deleted is seen here */
         if (!removing && *p->in->user) {

@@ -45,6 +45,9 @@ struct import_plan {
 /* Strings of *out live in a, or in the input. 0, or -ENOMEM. */
 int import_plan(struct arena *a, const struct import_input *in, struct import_plan *out);
 
+/* The node of that name; NULL: none. */
+const struct import_node *import_node_of(const struct import_node *nodes, size_t n,
+                                         const char *name);
 /* Its agent speaks, it is Ready, and has the pool, healthy. */
 bool import_ready(const struct import_node *n, const char *pool);
 /* Likewise, and others may see what lies there. */

@@ -93,10 +93,7 @@ static bool vm_is_gone(const struct plan_of *p)
 
 static const struct import_node *node_of(const struct plan_of *p, const char *name)
 {
-        for (size_t i = 0; i < p->in->nnodes; i++)
-                if (!strcmp(p->in->nodes[i].name, name))
-                        return &p->in->nodes[i];
-        return NULL;
+        return import_node_of(p->in->nodes, p->in->nnodes, name);
 }
 
 /* A lock that is taken there on the VM's disks holds wherever they can be seen. */

@@ -446,14 +446,14 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
 }
 
 /* In the term that we took over in; what was decided before another is not to be written. */
-static bool leads(struct doing *d)
+bool actor_leads(const struct actor *a, struct mono *until)
 {
-        const struct actor *a = d->actor;
-        struct mono until = {0};
-
-        if (a->election && !kube_election_leads(a->election, a->term, &until))
+        *until = (struct mono){0};
+        if (!a->election)
+                return true;
+        if (!kube_election_leads(a->election, a->term, until))
                 return false;
-        d->until = a->election ? mono_add_ms(until, -ACT_MARGIN_MS) : until;
+        *until = mono_add_ms(*until, -ACT_MARGIN_MS);
         return true;
 }
 
@@ -465,7 +465,7 @@ int act_all(const struct actor *actor, const struct gathered *g, const struct re
         for (size_t i = 0; i < out->n; i++) {
                 int rc;
 
-                if (!leads(&d))
+                if (!actor_leads(actor, &d.until))
                         return err_set(e, -EAGAIN, "the Lease is lost");
                 rc = act_one(&d, &out->v[i], e);
                 if (rc < 0)

@@ -22,6 +22,10 @@ struct actor {
         struct news *news;                    /* NULL: events are only logged */
 };
 
+/* Whether we may write now. *until: by then a status is written or not at all; .ns 0: nobody else
+ * leads. */
+bool actor_leads(const struct actor *a, struct mono *until);
+
 /*
  * In order, up to the first failure. *again says that something was written whose effect
  * reconcile() should see at once. -EAGAIN: what was known is stale, the watch will bring the news.

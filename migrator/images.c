@@ -1,9 +1,7 @@
 #include "migrator/images.h"
 
 #include "api/codec.h"
-#include "base/log.h"
-#include "core/import.h"
-#include "kube/event.h"
+#include "migrator/charge.h"
 #include "migrator/metrics.h"
 
 #include <errno.h>
@@ -14,7 +12,6 @@ struct turn {
         const struct image *image;
         struct arena *a;
         struct kube_refs hosts;
-        struct mono until; /* as in act.c */
 };
 
 static struct world *world(const struct turn *t)
@@ -35,26 +32,6 @@ const char *images_key(const char *key)
 }
 
 /* --- what is known */
-
-int images_nodes(struct world *w, struct arena *a, struct kube_refs *hosts,
-                 struct import_node **out)
-{
-        struct import_node *v;
-
-        if (kube_store_all(w->hosts, hosts) < 0)
-                return -ENOMEM;
-        v = arena_array(a, hosts->n, sizeof(*v));
-        if (!v && hosts->n)
-                return -ENOMEM;
-        for (size_t i = 0; i < hosts->n; i++) {
-                const struct host *h = kube_ref_object(hosts->v[i]);
-                enum liveness live = world_liveness(w, h->meta.name);
-
-                v[i] = (struct import_node){h->meta.name, h, live != LIVE_SILENT};
-        }
-        *out = v;
-        return 0;
-}
 
 struct search {
         const struct turn *t;
@@ -117,50 +94,25 @@ static int find_user(const struct turn *t, const char **out, struct err *e)
 
 /* --- what is written, each by compare-and-swap */
 
-static int patch_it(const struct turn *t, struct json *patch, const char *subresource, bool last,
-                    struct err *e)
+static struct charge charge_of(const struct turn *t)
 {
-        const struct meta *m = &t->image->meta;
-        struct json *answer autojson = NULL;
-        struct mono until = subresource ? t->until : (struct mono){0};
-
-        json_set_str(json_object_at(patch, "metadata"), "resourceVersion", m->rv);
-        int rc = kube_patch_until(world(t)->client, until, &KUBE_IMAGES, m->ns, m->name,
-                                  subresource, patch, &answer, e);
-        if (!rc && !last)
-                kube_store_apply(world(t)->images, answer);
-        return rc;
+        return (struct charge){.actor = t->actor,
+                               .resource = &KUBE_IMAGES,
+                               .store = world(t)->images,
+                               .meta = &t->image->meta,
+                               .kind = "VirtualMachineImage",
+                               .finalizer = DROVER_IMAGE_FINALIZER};
 }
 
-static int set_finalizer(const struct turn *t, bool ours, struct err *e)
+static void tell(const struct charge *c, const struct image *was, const struct image *next)
 {
-        struct json *patch autojson = json_new_object();
-        struct json *list = json_array_at(json_object_at(patch, "metadata"), "finalizers");
-        const struct strs *had = &t->image->meta.finalizers;
-
-        for (size_t i = 0; i < had->n; i++)
-                if (strcmp(had->v[i], DROVER_IMAGE_FINALIZER) != 0)
-                        json_add(list, json_new_string(had->v[i]));
-        if (!list || (ours && !json_add(list, json_new_string(DROVER_IMAGE_FINALIZER))))
-                return no_memory(e);
-        return patch_it(t, patch, NULL, !ours, e);
-}
-
-static void tell(const struct turn *t, const struct image *next)
-{
-        const struct meta *m = &t->image->meta;
-        const struct kube_event_about about = {DROVER_API_VERSION, "VirtualMachineImage", m->ns,
-                                               m->name, m->uid};
         bool ready = !strcmp(next->phase, "Ready");
-        struct err e;
 
-        if (!strcmp(next->phase, t->image->phase) || (!ready && strcmp(next->phase, "Failed") != 0))
+        if (!strcmp(next->phase, was->phase) || (!ready && strcmp(next->phase, "Failed") != 0))
                 return;
         metrics_image(ready);
-        if (kube_event_record(world(t)->client, &about, "drover-migrator",
-                              ready ? "Normal" : "Warning", ready ? "Imported" : "ImportRefused",
-                              ready ? "the image is in its pool" : next->message, &e) < 0)
-                log_err(&e, "event not recorded", "image", m->name, NULL);
+        charge_tell(c, ready, ready ? "Imported" : "ImportRefused",
+                    ready ? "the image is in its pool" : next->message);
 }
 
 /* An image that nobody has written to yet says nothing, where its decoded form says Fetch. */
@@ -171,38 +123,25 @@ static struct json *written(const struct image *i)
 
 static int set_status(const struct turn *t, const struct image *next, struct err *e)
 {
+        const struct charge c = charge_of(t);
         struct json *was autojson = written(t->image);
         struct json *is autojson = image_status_encode(next);
-        struct json *patch autojson = json_new_object();
-        struct json *diff = was && is ? json_merge_diff(was, is) : NULL;
+        int rc = charge_set(&c, was, is, e);
 
-        if (!json_set(patch, "status", diff))
-                return no_memory(e);
-        int rc = patch_it(t, patch, "status", false, e);
         if (!rc)
-                tell(t, next);
+                tell(&c, t->image, next);
         return rc;
 }
 
-static bool leads(struct turn *t)
+static int act(const struct turn *t, const struct import_plan *plan, struct err *e)
 {
-        const struct actor *a = t->actor;
-        struct mono until = {0};
+        const struct charge c = charge_of(t);
 
-        if (a->election && !kube_election_leads(a->election, a->term, &until))
-                return false;
-        t->until = a->election ? mono_add_ms(until, -ACT_MARGIN_MS) : until;
-        return true;
-}
-
-static int act(struct turn *t, const struct import_plan *plan, struct err *e)
-{
-        if (plan->kind != IMPORT_REST && !leads(t))
-                return err_set(e, -EAGAIN, "the Lease is lost");
         switch (plan->kind) {
         case IMPORT_HOLD:
+                return charge_hold(&c, NULL, e);
         case IMPORT_FREE:
-                return set_finalizer(t, plan->kind == IMPORT_HOLD, e);
+                return charge_free(&c, e);
         case IMPORT_SET:
                 return set_status(t, &plan->next, e);
         case IMPORT_REST:
@@ -217,7 +156,7 @@ static int plan_and_act(struct turn *t, bool *settled, struct err *e)
         struct import_plan plan;
         struct import_node *nodes;
 
-        if (images_nodes(world(t), t->a, &t->hosts, &nodes) < 0)
+        if (charge_nodes(world(t), t->a, &t->hosts, &nodes) < 0)
                 return no_memory(e);
         in.nodes = nodes;
         in.nnodes = t->hosts.n;

@@ -5,20 +5,12 @@
 #ifndef DROVER_MIGRATOR_IMAGES_H
 #define DROVER_MIGRATOR_IMAGES_H
 
-#include "core/import.h"
 #include "migrator/act.h"
 
 #define IMAGES_PREFIX "image:"
 
 /* "namespace/name" of an image's key; NULL of another's. */
 const char *images_key(const char *key);
-
-/*
- * All hypervisors, as whoever chooses one for work on a pool looks at them: hosts->n in a, of which
- * the caller puts hosts back. -ENOMEM.
- */
-must_check int images_nodes(struct world *w, struct arena *a, struct kube_refs *hosts,
-                            struct import_node **out);
 
 /* 0, or a failure of which e tells; -EAGAIN: what was known is stale, or the Lease is lost. */
 must_check int images_work(const struct actor *actor, const char *key, struct err *e);

@@ -1,10 +1,8 @@
 #include "migrator/snapshots.h"
 
 #include "api/codec.h"
-#include "base/log.h"
 #include "core/snapshot.h"
-#include "kube/event.h"
-#include "migrator/images.h"
+#include "migrator/charge.h"
 #include "migrator/metrics.h"
 
 #include <errno.h>
@@ -18,7 +16,6 @@ struct turn {
         struct vm *asked;     /* when it is not */
         const struct vm *vm;  /* either, or NULL */
         struct kube_refs hosts, migrations;
-        struct mono until; /* as in act.c */
 };
 
 static struct world *world(const struct turn *t)
@@ -93,67 +90,27 @@ static int find_move(struct turn *t, struct snap_input *in, struct err *e)
 
 /* --- what is written, each by compare-and-swap */
 
-static int patch_it(const struct turn *t, struct json *patch, const char *subresource, bool last,
-                    struct err *e)
+static struct charge charge_of(const struct turn *t)
 {
-        const struct meta *m = &t->snapshot->meta;
-        struct json *answer autojson = NULL;
-        struct mono until = subresource ? t->until : (struct mono){0};
-
-        json_set_str(json_object_at(patch, "metadata"), "resourceVersion", m->rv);
-        int rc = kube_patch_until(world(t)->client, until, &KUBE_SNAPSHOTS, m->ns, m->name,
-                                  subresource, patch, &answer, e);
-        if (!rc && !last)
-                kube_store_apply(world(t)->snapshots, answer);
-        return rc;
+        return (struct charge){.actor = t->actor,
+                               .resource = &KUBE_SNAPSHOTS,
+                               .store = world(t)->snapshots,
+                               .meta = &t->snapshot->meta,
+                               .kind = "VirtualMachineSnapshot",
+                               .finalizer = DROVER_SNAPSHOT_FINALIZER};
 }
 
-/* It goes with its VM. */
-static bool add_owner(struct json *meta, const struct vm *vm)
+static void tell(const struct charge *c, const struct snapshot *was, const struct snapshot *next)
 {
-        struct json *owner = json_add(json_array_at(meta, "ownerReferences"), json_new_object());
-
-        json_set_str(owner, "apiVersion", DROVER_API_VERSION);
-        json_set_str(owner, "kind", "VirtualMachine");
-        json_set_str(owner, "name", vm->meta.name);
-        return json_set_str(owner, "uid", vm->meta.uid);
-}
-
-static int set_finalizer(const struct turn *t, bool ours, struct err *e)
-{
-        struct json *patch autojson = json_new_object();
-        struct json *meta = json_object_at(patch, "metadata");
-        struct json *list = json_array_at(meta, "finalizers");
-        const struct strs *had = &t->snapshot->meta.finalizers;
-
-        for (size_t i = 0; i < had->n; i++)
-                if (strcmp(had->v[i], DROVER_SNAPSHOT_FINALIZER) != 0)
-                        json_add(list, json_new_string(had->v[i]));
-        if (!list || (ours && (!json_add(list, json_new_string(DROVER_SNAPSHOT_FINALIZER)) ||
-                               !add_owner(meta, t->vm))))
-                return no_memory(e);
-        return patch_it(t, patch, NULL, !ours, e);
-}
-
-static void tell(const struct turn *t, const struct snapshot *next)
-{
-        const struct meta *m = &t->snapshot->meta;
-        const struct kube_event_about about = {DROVER_API_VERSION, "VirtualMachineSnapshot", m->ns,
-                                               m->name, m->uid};
         bool ready = !strcmp(next->phase, "Ready");
-        struct err e;
 
-        if (!strcmp(next->phase, t->snapshot->phase) ||
-            (!ready && strcmp(next->phase, "Failed") != 0))
+        if (!strcmp(next->phase, was->phase) || (!ready && strcmp(next->phase, "Failed") != 0))
                 return;
         metrics_snapshot(ready);
-        if (kube_event_record(world(t)->client, &about, "drover-migrator",
-                              ready ? "Normal" : "Warning", ready ? "Taken" : "NotTaken",
-                              ready ? next->made.quiesced ? "taken, quiesced by the guest's agent"
-                                                          : "taken, not quiesced"
-                                    : next->message,
-                              &e) < 0)
-                log_err(&e, "event not recorded", "snapshot", m->name, NULL);
+        charge_tell(c, ready, ready ? "Taken" : "NotTaken",
+                    !ready                ? next->message
+                    : next->made.quiesced ? "taken, quiesced by the guest's agent"
+                                          : "taken, not quiesced");
 }
 
 /* One that nobody has written to yet says nothing, where its decoded form says Take. */
@@ -164,38 +121,25 @@ static struct json *written(const struct snapshot *s)
 
 static int set_status(const struct turn *t, const struct snapshot *next, struct err *e)
 {
+        const struct charge c = charge_of(t);
         struct json *was autojson = written(t->snapshot);
         struct json *is autojson = snapshot_status_encode(next);
-        struct json *patch autojson = json_new_object();
-        struct json *diff = was && is ? json_merge_diff(was, is) : NULL;
+        int rc = charge_set(&c, was, is, e);
 
-        if (!json_set(patch, "status", diff))
-                return no_memory(e);
-        int rc = patch_it(t, patch, "status", false, e);
         if (!rc)
-                tell(t, next);
+                tell(&c, t->snapshot, next);
         return rc;
 }
 
-static bool leads(struct turn *t)
+static int act(const struct turn *t, const struct snap_plan *plan, struct err *e)
 {
-        const struct actor *a = t->actor;
-        struct mono until = {0};
+        const struct charge c = charge_of(t);
 
-        if (a->election && !kube_election_leads(a->election, a->term, &until))
-                return false;
-        t->until = a->election ? mono_add_ms(until, -ACT_MARGIN_MS) : until;
-        return true;
-}
-
-static int act(struct turn *t, const struct snap_plan *plan, struct err *e)
-{
-        if (plan->kind != SNAP_REST && !leads(t))
-                return err_set(e, -EAGAIN, "the Lease is lost");
         switch (plan->kind) {
         case SNAP_HOLD:
+                return charge_hold(&c, t->vm, e);
         case SNAP_FREE:
-                return set_finalizer(t, plan->kind == SNAP_HOLD, e);
+                return charge_free(&c, e);
         case SNAP_SET:
                 return set_status(t, &plan->next, e);
         case SNAP_REST:
@@ -215,7 +159,7 @@ static int plan_and_act(struct turn *t, bool *settled, struct err *e)
                 *settled = true;
                 return 0;
         }
-        if (images_nodes(world(t), t->a, &t->hosts, &nodes) < 0)
+        if (charge_nodes(world(t), t->a, &t->hosts, &nodes) < 0)
                 return no_memory(e);
         in.nodes = nodes;
         in.nnodes = t->hosts.n;

@@ -3,6 +3,7 @@
 #define DROVER_CORE_PLAN_H
 
 #include "core/reconcile.h"
+#include "core/sharing.h"
 
 struct plan {
         struct arena *a;
@@ -40,8 +41,11 @@ const char *plan_misplaced(struct plan *p);
  * *reason (may be NULL); NULL when it is to be moved.
  */
 const char *plan_stays(struct plan *p, const char **reason);
-/* Why the guest's disks keep it on its owner's node while it runs, a clause; NULL: they do not. */
-const char *plan_kept(struct plan *p);
+/*
+ * Whether the guest's disks let it leave its owner's node while it runs: only when they are SHARED,
+ * or come along. *why (may be NULL) is a clause that says why not, or why that is not known.
+ */
+enum sharing plan_disks(struct plan *p, const char **why);
 void plan_phase(struct plan *p, enum vm_phase phase, const char *reason);
 
 /*

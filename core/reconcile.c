@@ -129,23 +129,26 @@ const char *plan_misplaced(struct plan *p)
         return plan_text(p, "%s", message);
 }
 
-const char *plan_kept(struct plan *p)
+enum sharing plan_disks(struct plan *p, const char **why)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
         const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
-        char claim[CLAIM_MESSAGE_MAX], pool[STORAGE_MESSAGE_MAX];
+        char message[CLAIM_MESSAGE_MAX];
+        enum sharing s = claims_sharing(p->vm, d, message);
 
-        if (claims_sharing(p->vm, d, claim) != SHARING_SHARED)
-                return plan_text(p, "%s", claim);
-        return storage_keeps(p->vm, owner ? owner->host : NULL, pool) ? plan_text(p, "%s", pool)
-                                                                      : NULL;
+        if (s == SHARING_SHARED && storage_keeps(p->vm, owner ? owner->host : NULL, message))
+                s = SHARING_NOT_SHARED;
+        if (why)
+                *why = s == SHARING_SHARED ? "" : plan_text(p, "%s", message);
+        return s;
 }
 
 const char *plan_stays(struct plan *p, const char **reason)
 {
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
-        const char *kept = plan_kept(p);
-        char message[PLACEMENT_MESSAGE_MAX], why[CLAIM_MESSAGE_MAX];
+        char message[PLACEMENT_MESSAGE_MAX];
+        enum sharing disks;
+        const char *why;
         enum placement_rule rule;
 
         if (!owner || !owner->node)
@@ -153,14 +156,15 @@ const char *plan_stays(struct plan *p, const char **reason)
         rule = placement_check(p->vm, owner->node, true, message);
         if (rule == PLACE_OK)
                 return NULL;
-        if (claims_sharing(p->vm, plan_domain(p, owner->name), why) == SHARING_UNKNOWN)
+        disks = plan_disks(p, &why);
+        if (disks == SHARING_UNKNOWN)
                 return plan_text(p, "%s; the VM stays there until it is known to be movable: %s",
                                  message, why);
-        if (kept) {
+        if (disks == SHARING_NOT_SHARED) {
                 if (reason)
                         *reason = "NotLiveMigratable";
                 return plan_text(
-                        p, "%s; the VM stays there, for it cannot be moved: %s%s", message, kept,
+                        p, "%s; the VM stays there, for it cannot be moved: %s%s", message, why,
                         *p->vm->status.storage_node ? "" : "; halt it to have it start elsewhere");
         }
         if (rule != PLACE_NO_EXECUTE || p->vm->spec.eviction != EVICTION_NONE)

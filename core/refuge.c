@@ -3,7 +3,6 @@
  * What fails everywhere is the server's fault: moving would not mend it. How long a pool has ailed
  * is known from the VM's condition, so that a new leader waits no longer and no shorter.
  */
-#include "core/claim.h"
 #include "core/plan.h"
 #include "core/preflight.h"
 
@@ -90,7 +89,8 @@ const char *plan_flees(struct plan *p)
         const char *why = plan_ails(p);
         int64_t left = left_us(p->next, p->in->now_us);
 
-        if (!why || left < 0 || plan_kept(p) || p->vm->spec.eviction == EVICTION_NONE)
+        if (!why || left < 0 || plan_disks(p, NULL) != SHARING_SHARED ||
+            p->vm->spec.eviction == EVICTION_NONE)
                 return NULL;
         if (left) {
                 plan_again(p, left / 1000 + 1);

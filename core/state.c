@@ -1,5 +1,4 @@
 /* The conditions of a VM that has an owner. */
-#include "core/claim.h"
 #include "core/plan.h"
 
 #include <string.h>
@@ -45,15 +44,14 @@ static void migratable_condition(struct plan *p, const struct rec_node *owner,
                                  const struct host_domain *d)
 {
         bool said = condition_get(&p->vm->status.conditions, "LiveMigratable");
-        char ignored[CLAIM_MESSAGE_MAX];
-        enum sharing claims = claims_sharing(p->vm, d, ignored);
-        const char *kept = plan_kept(p);
+        const char *why;
+        enum sharing disks = plan_disks(p, &why);
 
-        if (claims == SHARING_UNKNOWN && said && !(d && *d->claims_reason))
+        if (disks == SHARING_UNKNOWN && said && !(d && *d->claims_reason))
                 return;
-        if (kept)
+        if (disks != SHARING_SHARED)
                 plan_condition(p, "LiveMigratable", false,
-                               claims == SHARING_UNKNOWN ? "ClaimUnknown" : "DiskNotShared", kept);
+                               disks == SHARING_UNKNOWN ? "ClaimUnknown" : "DiskNotShared", why);
         else if (may_lose_writes(owner))
                 plan_condition(
                         p, "LiveMigratable", true, "EmulatedCPU",

@@ -2,62 +2,13 @@
 
 #include "agent/domxml.h"
 #include "agent/guestsnap.h"
-#include "agent/xml.h"
+#include "agent/xmldisk.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_SIZE   1024
 #define CARRY_ARENA ((size_t)64 << 10)
-
-/* One <disk> of the domain: its own source and name, and whether another file stands behind it. */
-struct disk {
-        char path[PATH_SIZE], target[16];
-        bool backed;
-};
-
-/* Whatever is within these is about other files than the disk's own. */
-static bool nests(const struct xml_tag *t)
-{
-        return xml_is(t, "backingStore") || xml_is(t, "mirror");
-}
-
-static void take_tag(struct disk *d, const struct xml_tag *t, int *depth)
-{
-        char type[16];
-
-        if (nests(t) && t->kind != XML_EMPTY)
-                *depth += t->kind == XML_OPEN ? 1 : -1;
-        if (xml_is(t, "backingStore") && t->kind == XML_OPEN && *depth == 1)
-                d->backed |= xml_get(t, "type", type, sizeof(type));
-        if (*depth || t->kind == XML_CLOSE)
-                return;
-        if (xml_is(t, "source"))
-                xml_get(t, "file", d->path, sizeof(d->path));
-        else if (xml_is(t, "target"))
-                xml_get(t, "dev", d->target, sizeof(d->target));
-}
-
-/* The next one; false at the end. */
-static bool next_disk(const char **at, struct disk *d)
-{
-        struct xml_tag t;
-        bool inside = false;
-        int depth = 0;
-
-        *d = (struct disk){.path = ""};
-        while (xml_next(at, &t)) {
-                if (xml_is(&t, "disk")) {
-                        if (inside && t.kind == XML_CLOSE)
-                                return true;
-                        inside = t.kind == XML_OPEN;
-                } else if (inside) {
-                        take_tag(d, &t, &depth);
-                }
-        }
-        return false;
-}
 
 /* The local pool that the file is in, and what follows its path; NULL for none. */
 static const struct agent_pool *pool_of(const struct agent_config *c, const char *path,
@@ -91,7 +42,7 @@ static bool name_of(const char *rest, const char *uid, char name[254])
                !strcmp(rest + strlen(folder), "cidata.iso");
 }
 
-static int add(struct carried *out, const struct disk *d, const struct agent_pool *pool,
+static int add(struct carried *out, const struct xml_disk *d, const struct agent_pool *pool,
                const char *name, struct err *e)
 {
         struct transfer_disk *t = &out->v[out->n];
@@ -107,18 +58,18 @@ static int add(struct carried *out, const struct disk *d, const struct agent_poo
         return 0;
 }
 
-static int take_disk(const struct agent_config *c, const char *uid, const struct disk *d,
+static int take_disk(const struct agent_config *c, const char *uid, const struct xml_disk *d,
                      struct carried *out, struct err *e)
 {
         const char *rest;
-        const struct agent_pool *pool = pool_of(c, d->path, &rest);
+        const struct agent_pool *pool = pool_of(c, d->file, &rest);
         char name[254];
 
         if (!pool)
                 return 0;
         if (!*d->target || !name_of(rest, uid, name))
                 return err_set(e, -EINVAL, "%.200s in the local pool %s is no disk of the VM",
-                               d->path, pool->name);
+                               d->file, pool->name);
         if (d->backed)
                 return err_set(e, -EINVAL,
                                "disk %s in the local pool %s is an overlay of an image, which is "
@@ -131,13 +82,13 @@ int carry_parse(const struct agent_config *c, const char *uid, const char *xml, 
                 struct err *e)
 {
         struct carried found = {.arena = arena_new(CARRY_ARENA)};
-        struct disk d;
+        struct xml_disk d;
         int rc = 0;
 
         found.v = found.arena ? arena_array(found.arena, CARRY_MAX, sizeof(*found.v)) : NULL;
         if (!found.v)
                 rc = err_set(e, -ENOMEM, "out of memory");
-        while (!rc && next_disk(&xml, &d))
+        while (!rc && xml_disk_next(&xml, &d))
                 rc = take_disk(c, uid, &d, &found, e);
         if (rc)
                 carry_free(&found);
@@ -168,25 +119,45 @@ static int read_sizes(virDomainPtr dom, struct carried *found, struct err *e)
         return 0;
 }
 
-/* libvirt copies what a disk is now, and nothing that it was. */
-static int check_snapshots(virConnectPtr c, const char *uuid, const struct carried *found,
-                           struct err *e)
+static const struct transfer_disk *carried_as(const struct carried *c, const char *target)
 {
-        for (size_t i = 0, n; i < found->n; i++) {
-                const struct transfer_disk *d = &found->v[i];
+        for (size_t i = 0; i < c->n; i++)
+                if (*c->v[i].name && !strcmp(c->v[i].target, target))
+                        return &c->v[i];
+        return NULL;
+}
 
-                if (!*d->name)
-                        continue;
-                int rc = guest_disk_snapshots(c, uuid, d->target, &n, e);
-                if (!rc && n)
+int carry_check_snapshots(const char *xml, const struct json *blocks, const struct carried *found,
+                          struct err *e)
+{
+        struct xml_disk d;
+        size_t n = 0;
+
+        while (xml_disk_next(&xml, &d)) {
+                const struct transfer_disk *t = carried_as(found, d.target);
+                int rc = t ? guest_disk_snapshots(blocks, &d, &n, e) : 0;
+
+                if (t && !rc && n)
                         rc = err_set(e, -EINVAL,
                                      "disk %s in the local pool %s has snapshots, which are not "
                                      "copied along: it stays as long as it has them",
-                                     d->name, d->pool);
+                                     t->name, t->pool);
                 if (rc)
                         return rc;
         }
         return 0;
+}
+
+static int check_snapshots(virDomainPtr dom, const char *xml, const struct carried *found,
+                           struct err *e)
+{
+        const struct transfer t = {.disks = found->v, .ndisks = found->n};
+        autojson struct json *blocks = NULL;
+
+        if (!carry_copies(&t))
+                return 0;
+        int rc = guest_blocks_read(dom, &blocks, e);
+        return rc ? rc : carry_check_snapshots(xml, blocks, found, e);
 }
 
 int carry_find(struct agent *a, const struct vm *vm, struct carried *out, struct err *e)
@@ -211,7 +182,7 @@ int carry_find(struct agent *a, const struct vm *vm, struct carried *out, struct
                              *found.v[0].name ? "disk " : "the cloud-init volume", found.v[0].name,
                              found.v[0].pool);
         if (!rc)
-                rc = check_snapshots(c, vm->meta.uid, &found, e);
+                rc = check_snapshots(dom, xml, &found, e);
         if (!rc)
                 rc = read_sizes(dom, &found, e);
         if (rc)

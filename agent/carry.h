@@ -8,6 +8,7 @@
 #define DROVER_AGENT_CARRY_H
 
 #include "agent/agent.h"
+#include "base/json.h"
 #include "core/migration.h"
 
 #define CARRY_MAX 24
@@ -25,8 +26,14 @@ struct carried {
 must_check int carry_parse(const struct agent_config *c, const char *uid, const char *xml,
                            struct carried *out, struct err *e);
 /*
- * The same of the running domain, with sizes. -EINVAL also when there is something and the VM
- * does not ask for it to be copied.
+ * -EINVAL when one of them holds snapshots: libvirt copies what a disk is now, and nothing that it
+ * was. blocks is what QEMU says of the domain's disks (agent/guestsnap.h).
+ */
+must_check int carry_check_snapshots(const char *xml, const struct json *blocks,
+                                     const struct carried *found, struct err *e);
+/*
+ * What of the running domain comes along, with sizes. -EINVAL also for a disk with snapshots, and
+ * when there is something and the VM does not ask for it to be copied.
  */
 must_check int carry_find(struct agent *a, const struct vm *vm, struct carried *out, struct err *e);
 void carry_free(struct carried *c);

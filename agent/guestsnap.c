@@ -1,7 +1,5 @@
 #include "agent/guestsnap.h"
 
-#include "agent/xml.h"
-
 #include <errno.h>
 #include <libvirt/libvirt-qemu.h>
 #include <stdio.h>
@@ -14,46 +12,6 @@
 #define SUFFIX     ".qcow2"
 
 /* --- which disks */
-
-/* One <disk> of the domain. */
-struct xml_disk {
-        char target[32], alias[64], file[1024];
-        bool writable, source_seen, is_disk;
-};
-
-static void take_tag(struct xml_disk *d, const struct xml_tag *t)
-{
-        if (xml_is(t, "source") && !d->source_seen) { /* later ones are of what it stands on */
-                d->source_seen = true;
-                xml_get(t, "file", d->file, sizeof(d->file));
-        } else if (xml_is(t, "readonly")) {
-                d->writable = false;
-        } else if (xml_is(t, "target")) {
-                xml_get(t, "dev", d->target, sizeof(d->target));
-        } else if (xml_is(t, "alias")) {
-                xml_get(t, "name", d->alias, sizeof(d->alias));
-        }
-}
-
-/* The next one; false at the end. */
-static bool next_disk(const char **xml, struct xml_disk *d)
-{
-        struct xml_tag t;
-
-        while (xml_next(xml, &t)) {
-                char device[16];
-                if (t.kind != XML_OPEN || !xml_is(&t, "disk"))
-                        continue;
-                *d = (struct xml_disk){.writable = true};
-                d->is_disk =
-                        !xml_get(&t, "device", device, sizeof(device)) || !strcmp(device, "disk");
-                while (xml_next(xml, &t) && !(t.kind == XML_CLOSE && xml_is(&t, "disk")))
-                        if (t.kind != XML_CLOSE)
-                                take_tag(d, &t);
-                return true;
-        }
-        return false;
-}
 
 /* The alias stands in the path of the device: /machine/peripheral/ALIAS/virtio-backend. */
 static bool is_device(const char *qdev, const char *alias)
@@ -105,7 +63,7 @@ int guest_disks_parse(const char *xml, struct json *answer, struct guest_disks *
         struct xml_disk x;
         int rc = d.arena ? 0 : err_set(e, -ENOMEM, "out of memory");
 
-        while (!rc && next_disk(&xml, &x))
+        while (!rc && xml_disk_next(&xml, &x))
                 if (x.is_disk && x.writable)
                         rc = add_disk(&x, &d, e);
         if (!rc && !d.n)
@@ -166,10 +124,17 @@ static struct json *command(const char *name, struct json **arguments)
         return j;
 }
 
+int guest_blocks_read(virDomainPtr dom, struct json **out, struct err *e)
+{
+        struct json *arguments;
+
+        return ask(dom, command("query-block", &arguments), out, e);
+}
+
 int guest_disks_read(virConnectPtr c, const char *uuid, struct guest_disks *out, struct err *e)
 {
         autodomain virDomainPtr dom = NULL;
-        struct json *arguments, *answer;
+        struct json *answer;
         int rc = lookup(c, uuid, &dom, e);
 
         if (rc)
@@ -177,33 +142,19 @@ int guest_disks_read(virConnectPtr c, const char *uuid, struct guest_disks *out,
         autofree char *xml = virDomainGetXMLDesc(dom, 0);
         if (!xml)
                 return virt_error(e, "the domain's XML");
-        rc = ask(dom, command("query-block", &arguments), &answer, e);
+        rc = guest_blocks_read(dom, &answer, e);
         return rc ? rc : guest_disks_parse(xml, answer, out, e);
 }
 
-int guest_disk_snapshots(virConnectPtr c, const char *uuid, const char *target, size_t *out,
+int guest_disk_snapshots(const struct json *blocks, const struct xml_disk *d, size_t *out,
                          struct err *e)
 {
-        autodomain virDomainPtr dom = NULL;
-        autojson struct json *answer = NULL;
-        struct json *arguments;
-        struct xml_disk x;
-        int rc = lookup(c, uuid, &dom, e);
+        const struct json *in = inserted(blocks, d->alias);
 
-        if (rc)
-                return rc;
-        autofree char *xml = virDomainGetXMLDesc(dom, 0);
-        if (!xml)
-                return virt_error(e, "the domain's XML");
-        rc = ask(dom, command("query-block", &arguments), &answer, e);
-        for (const char *at = xml; !rc && next_disk(&at, &x);) {
-                const struct json *in = strcmp(x.target, target) ? NULL : inserted(answer, x.alias);
-                if (!in)
-                        continue;
-                *out = json_count(json_get(json_get(in, "image"), "snapshots"));
-                return 0;
-        }
-        return rc ? rc : err_set(e, -EAGAIN, "QEMU does not speak of the disk %s", target);
+        if (!in)
+                return err_set(e, -EAGAIN, "QEMU does not speak of the disk %s", d->target);
+        *out = json_count(json_get(json_get(in, "image"), "snapshots"));
+        return 0;
 }
 
 int guest_snapshot_take(virConnectPtr c, const char *uuid, const struct guest_disks *d,

@@ -9,6 +9,7 @@
 
 #include "agent/domxml.h"
 #include "agent/virt.h"
+#include "agent/xmldisk.h"
 #include "base/arena.h"
 #include "base/json.h"
 
@@ -36,8 +37,11 @@ void guest_disks_free(struct guest_disks *d);
 must_check int guest_disks_parse(const char *xml, struct json *answer, struct guest_disks *out,
                                  struct err *e);
 
-/* How many snapshots the image holds that is the guest's disk of that target name ("vda"). */
-must_check int guest_disk_snapshots(virConnectPtr c, const char *uuid, const char *target,
+/* What QEMU says of the domain's disks; the caller frees it. */
+must_check int guest_blocks_read(virDomainPtr dom, struct json **out, struct err *e);
+/* How many snapshots the image of a disk holds by that. -EAGAIN when nothing is said of the disk.
+ */
+must_check int guest_disk_snapshots(const struct json *blocks, const struct xml_disk *d,
                                     size_t *out, struct err *e);
 
 must_check int guest_snapshot_take(virConnectPtr c, const char *uuid, const struct guest_disks *d,

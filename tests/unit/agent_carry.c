@@ -132,13 +132,51 @@ static void more_than_there_can_be(void **state)
         assert_int_equal(carry_parse(&CONFIG, UID, buf_str(&b), &c, &e), -EINVAL);
 }
 
+/* By what QEMU says of the disk, which its alias leads to. */
+static void snapshots_do_not(void **state)
+{
+        static const char XML[] =
+                DOMAIN("<disk type='file' device='disk'><source file='/mnt/scratch/disks/" UID
+                       "/data.qcow2'/><target dev='vdb'/><alias name='virtio-disk1'/></disk>");
+        static const struct {
+                const char *blocks;
+                int rc;
+                const char *why;
+        } ROWS[] = {
+                {"{\"return\":[{\"qdev\":\"/machine/peripheral/virtio-disk1/virtio-backend\","
+                 "\"inserted\":{\"image\":{\"snapshots\":[{\"name\":\"a\"}]}}}]}",
+                 -EINVAL, "disk data in the local pool scratch has snapshots"},
+                {"{\"return\":[{\"qdev\":\"/machine/peripheral/virtio-disk1/virtio-backend\","
+                 "\"inserted\":{\"image\":{\"virtual-size\":1}}}]}",
+                 0, ""},
+                {"{\"return\":[{\"qdev\":\"/machine/peripheral/virtio-disk11/virtio-backend\","
+                 "\"inserted\":{\"image\":{}}}]}",
+                 -EAGAIN, "QEMU does not speak of the disk vdb"},
+        };
+        struct carried c;
+        struct err e;
+
+        (void)state;
+        assert_int_equal(carry_parse(&CONFIG, UID, XML, &c, &e), 0);
+        for (size_t i = 0; i < countof(ROWS); i++) {
+                autojson struct json *blocks = NULL;
+
+                e = (struct err){0};
+                assert_int_equal(
+                        json_parse(ROWS[i].blocks, strlen(ROWS[i].blocks), 4096, &blocks, &e), 0);
+                assert_int_equal(carry_check_snapshots(XML, blocks, &c, &e), ROWS[i].rc);
+                if (!strstr(e.msg, ROWS[i].why))
+                        fail_msg("row %zu: %s", i, e.msg);
+        }
+        carry_free(&c);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(what_comes_along),
-                cmocka_unit_test(what_cannot),
-                cmocka_unit_test(nothing_comes_along),
-                cmocka_unit_test(more_than_there_can_be),
+                cmocka_unit_test(what_comes_along),    cmocka_unit_test(what_cannot),
+                cmocka_unit_test(nothing_comes_along), cmocka_unit_test(more_than_there_can_be),
+                cmocka_unit_test(snapshots_do_not),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

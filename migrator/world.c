@@ -160,7 +160,9 @@ static bool same_domain(const struct host_domain *x, const struct host_domain *y
 {
         return x && y && x->epoch == y->epoch && x->state == y->state &&
                !strcmp(x->reason, y->reason) && !strcmp(x->restarted_at, y->restarted_at) &&
-               !strcmp(x->restored, y->restored) && same_strs(&x->addresses, &y->addresses);
+               !strcmp(x->restored, y->restored) && x->claims == y->claims &&
+               !strcmp(x->claims_reason, y->claims_reason) &&
+               same_strs(&x->addresses, &y->addresses);
 }
 
 static void queue_changed_domains(struct world *w, const struct host *in, const struct host *other)
@@ -192,7 +194,8 @@ static void node_changed(struct world *w, const char *node)
 static bool same_mounts(const struct host *x, const struct host *y)
 {
         for (size_t i = 0; i < x->nmounts && i < y->nmounts; i++)
-                if (x->mounts[i].health != y->mounts[i].health)
+                if (x->mounts[i].health != y->mounts[i].health ||
+                    x->mounts[i].local != y->mounts[i].local)
                         return false;
         return x->nmounts == y->nmounts;
 }

@@ -232,6 +232,45 @@ static void a_permit_given_back_wakes_who_waits(void **state)
         assert_int_equal(woken("b", &found), 2);
 }
 
+static void put_domain(const char *more)
+{
+        struct json *h = host_json("n1", 0, 0, "");
+
+        json_set(json_mut(h, "status"), "domains",
+                 object("[{'uid':'u-a','namespace':'default','name':'a','epoch':1,"
+                        "'state':'Running'%s}]",
+                        more));
+        put(scene.hosts, h);
+}
+
+/* Each word about a guest by which what is said of its VM may be another one. */
+static void what_is_told_of_a_guest_wakes_its_vm(void **state)
+{
+        static const char *const WORDS[] = {
+                ",'claims':'Shared'",
+                ",'claims':'NotShared'",
+                ",'claims':'NotShared','claimsReason':'disk data: claim c is ReadWriteOnce'",
+                ",'restored':'1'",
+                ",'restartedAt':'now'",
+                ",'reason':'IOError'",
+                ",'addresses':['10.0.0.1']",
+                "",
+        };
+        bool found;
+
+        (void)state;
+        three_vms();
+        put_domain("");
+        (void)woken("", &found);
+        for (size_t i = 0; i < countof(WORDS); i++) {
+                put_domain(WORDS[i]);
+                assert_true(woken("a", &found) > 0);
+                assert_true(found);
+                put_domain(WORDS[i]);
+                nobody_woken();
+        }
+}
+
 static void cordon_is_a_change(void **state)
 {
         struct json *n;
@@ -359,6 +398,7 @@ int main(void)
                 T(cordon_is_a_change),
                 T(silence_wakes_what_moves_there),
                 T(a_permit_given_back_wakes_who_waits),
+                T(what_is_told_of_a_guest_wakes_its_vm),
                 T(a_storm_wakes_who_waits_now_and_then),
                 T(everybody_has_a_turn),
                 T(a_claim_has_one_vm),

@@ -18,7 +18,6 @@
 #define CSI        "kubernetes.io~csi"
 #define HOST       "/host" /* where an agent in a pod has the node's /dev */
 #define LOOK_MS    60000   /* between looks at claims, which nobody watches */
-#define DEVICE_MS  10000   /* likewise at devices, whose links go without a word */
 #define UNKNOWN_MS 5000    /* while one is not bound */
 
 /* --- what the API server has */
@@ -256,11 +255,10 @@ static bool is_there(const char *link)
 
 /*
  * QEMU opens a disk by its name once more when it hands a guest over. That of a device is a link
- * which the kubelet takes away with the pod that it was made for, though the guest runs on. Says
- * also whether the guest has devices at all.
+ * which the kubelet takes away with the pod that it was made for, though the guest runs on.
  */
 static int find_lost(struct agent *a, const struct vm *vm, enum sharing *sharing,
-                     char reason[CLAIM_MESSAGE_MAX], bool *devices, struct err *e)
+                     char reason[CLAIM_MESSAGE_MAX], struct err *e)
 {
         autoconnect virConnectPtr c = virt_connect(a->virt, e);
         autodomain virDomainPtr dom = c ? virDomainLookupByUUIDString(c, vm->meta.uid) : NULL;
@@ -269,7 +267,6 @@ static int find_lost(struct agent *a, const struct vm *vm, enum sharing *sharing
 
         if (!xml)
                 return c ? virt_error(e, "domain") : e->code;
-        *devices = strstr(xml, "/volumeDevices/");
         if (!claimpath_lost(a->config.kubelet_root, xml, is_there, path))
                 return 0;
         *sharing = SHARING_NOT_SHARED;
@@ -287,7 +284,6 @@ int64_t claims_work(struct agent *a, const char *rest)
         char reason[CLAIM_MESSAGE_MAX];
         enum sharing sharing;
         struct table_entry x;
-        bool devices = false;
         struct err e = {0};
 
         if (!vm || !vm_claimed_disk(vm) || !table_get(a->table, vm->meta.uid, &x) || !x.known)
@@ -296,9 +292,9 @@ int64_t claims_work(struct agent *a, const char *rest)
                 log_err(&e, "cannot look at the claims of a VM", "vm", rest, NULL);
                 return WORK_RETRY;
         }
-        if (sharing == SHARING_SHARED && find_lost(a, vm, &sharing, reason, &devices, &e))
+        if (sharing == SHARING_SHARED && find_lost(a, vm, &sharing, reason, &e))
                 return UNKNOWN_MS; /* what is said of it stays said */
         if (table_claims(a->table, vm->meta.uid, sharing, reason))
                 publish_soon(a->publisher);
-        return sharing == SHARING_UNKNOWN ? UNKNOWN_MS : devices ? DEVICE_MS : LOOK_MS;
+        return sharing == SHARING_UNKNOWN ? UNKNOWN_MS : LOOK_MS;
 }

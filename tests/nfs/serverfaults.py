@@ -49,6 +49,11 @@ def seen(node, wanted, since, word="", limit=SEEN_S):
     return f"{node}: {wanted} after {took:.1f} s{f': {why(host)}' if why(host) else ''}"
 
 
+def backoff(cut, joined):
+    """How long after the network is whole again a connection may stand still: as long again as it had no answer (RFC 6298)."""
+    return joined - cut
+
+
 def everywhere(*args, **kw):
     found, failures = [], []
 
@@ -167,7 +172,8 @@ class Faults(iofaults.IoFaults):
             began = time.monotonic()
             with breakage(node):
                 yield seen(node, "Unhealthy", began, word)
-            yield seen(node, "Healthy", time.monotonic())
+            mended = time.monotonic()
+            yield seen(node, "Healthy", mended, limit=SEEN_S + backoff(began, mended))
         return step
 
     @contextlib.contextmanager
@@ -231,8 +237,9 @@ class Faults(iofaults.IoFaults):
     def sick_target(self):
         """What the target cannot reach it is not sent; when it can, the guest moves by itself."""
         try:
+            began = time.monotonic()
             with lab.HungMount("node2"):
-                yield seen("node2", "Unhealthy", time.monotonic(), SILENT)
+                yield seen("node2", "Unhealthy", began, SILENT)
                 expect(set(health(lab.get("vmhost", "node1", namespace=""))) == {"Healthy"}, "node1 has caught it")
                 self.g.patch(nodeName="node2")
                 vm = self.g.watch(lambda v: v and condition(v, "PlacementSatisfied").get("status") == "False"
@@ -242,7 +249,8 @@ class Faults(iofaults.IoFaults):
                 self.g.record()
                 self.g.one_domain("node1")
                 expect(at(self.g.vm(), "status.owner.node") == "node1", "it has another owner")
-            yield seen("node2", "Healthy", time.monotonic())
+            joined = time.monotonic()
+            yield seen("node2", "Healthy", joined, limit=SEEN_S + backoff(began, joined))
             self.g.on("node2")
             self.g.record()
             self.g.records_are_on_disk()

@@ -68,12 +68,13 @@ void plan_begin_move(struct plan *p, enum mig_reason reason, const char *why);
 
 /*
  * core/refuge.c: the storage that fails on the VM's node and is well on another. A pool of the VM's
- * is unhealthy on the owner's node: the sentence, else NULL.
+ * is unhealthy on the owner's node, or the guest stands still there after an I/O error: the
+ * sentence, else NULL.
  */
 const char *plan_ails(struct plan *p);
 /*
- * Why the guest is to leave for that: it has been so for REC_AILING_MS, and there is a node that
- * could take it, whose pools are healthy. NULL while it is to stay.
+ * Why the guest is to leave for that: it has been so for REC_AILING_MS or REC_STUCK_MS, and there
+ * is a node that could take it, whose pools are healthy. NULL while it is to stay.
  */
 const char *plan_flees(struct plan *p);
 

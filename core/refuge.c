@@ -1,7 +1,12 @@
 /*
  * A guest whose storage fails on its node, and on its node alone, is moved to where it does not.
- * What fails everywhere is the server's fault: moving would not mend it. How long a pool has ailed
- * is known from the VM's condition, so that a new leader waits no longer and no shorter.
+ * What fails everywhere is the server's fault: moving would not mend it. How long it has failed is
+ * known from the VM's condition, so that a new leader waits no longer and no shorter.
+ *
+ * A pool can be healthy while a guest's files in it are not: an NFS client that could not claim
+ * them from a server that was restarted has errors for them for good, until they are opened anew.
+ * So a guest that stands still there, whatever is tried, is moved as well; once in a while only,
+ * since it may be the files themselves.
  */
 #include "core/plan.h"
 #include "core/preflight.h"
@@ -23,24 +28,76 @@ static const struct host_mount *ailing_pool(const struct vm *vm, const struct re
         return NULL;
 }
 
-/* Until it has ailed for long enough; -1: it does not. A clock that was set back delays nothing. */
-static int64_t left_us(const struct vm *vm, int64_t now_us)
+static int64_t longer(int64_t a, int64_t b)
 {
-        const struct condition *c = condition_get(&vm->status.conditions, "StorageHealthy");
-        int64_t stood;
+        return a > b ? a : b;
+}
+
+/* From then until ms later. A clock that was set back delays nothing. */
+static int64_t rest_us(int64_t since_us, int64_t ms, int64_t now_us)
+{
+        int64_t stood = now_us - since_us;
+
+        return stood >= 0 && stood < ms * 1000 ? ms * 1000 - stood : 0;
+}
+
+/* Until it has had that status for so long; 0 also when it has another, or there is none. */
+static int64_t standing_us(const struct condition *c, const char *status, int64_t ms,
+                           int64_t now_us)
+{
+        return c && !strcmp(c->status, status) ? rest_us(c->since_us, ms, now_us) : 0;
+}
+
+static const struct condition *storage_of(const struct conditions *all)
+{
+        return condition_get(all, "StorageHealthy");
+}
+
+static bool stands_still(const struct plan *p, const struct rec_node *owner)
+{
+        const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
+
+        return owner && owner->alive && owner->host && d && d->state == DOMAIN_IO_ERROR &&
+               d->epoch == p->vm->status.owner.epoch;
+}
+
+/* Until the last move for the sake of the VM's storage is long enough ago. */
+static int64_t moved_us(const struct rec_input *in)
+{
+        int64_t last = INT64_MIN / 2;
+
+        for (size_t i = 0; i < in->nmigrations; i++) {
+                const struct migration *m = in->migrations[i];
+
+                if (mig_finished(m->status.phase) && m->spec.reason == REASON_STORAGE)
+                        last = longer(last, m->status.finished_us);
+        }
+        return rest_us(last, REC_STUCK_AGAIN_MS, in->now_us);
+}
+
+/* Until the fault has lasted for long enough, by the conditions of vm; -1: there is none. */
+static int64_t left_us(const struct plan *p, const struct vm *vm)
+{
+        const struct rec_node *owner = plan_node(p, vm->status.owner.node);
+        const struct condition *c = storage_of(&vm->status.conditions);
+        int64_t now = p->in->now_us;
 
         if (!c || strcmp(c->status, "False") != 0)
                 return -1;
-        stood = now_us - c->since_us;
-        return stood >= 0 && stood < REC_AILING_MS * 1000 ? REC_AILING_MS * 1000 - stood : 0;
+        if (ailing_pool(vm, owner))
+                return rest_us(c->since_us, REC_AILING_MS, now);
+        if (!stands_still(p, owner))
+                return -1;
+        int64_t healthy =
+                standing_us(storage_of(&owner->host->conditions), "True", REC_STUCK_MS, now);
+        return longer(moved_us(p->in), longer(healthy, rest_us(c->since_us, REC_STUCK_MS, now)));
 }
 
 bool rec_ailing(const struct rec_input *in)
 {
         const struct plan p = {.in = in, .vm = in->vm};
 
-        return !rec_current(in) && left_us(in->vm, in->now_us) == 0 &&
-               ailing_pool(in->vm, plan_node(&p, in->vm->status.owner.node));
+        return !rec_current(in) && left_us(&p, in->vm) == 0;
 }
 
 const char *plan_ails(struct plan *p)
@@ -48,18 +105,12 @@ const char *plan_ails(struct plan *p)
         const struct rec_node *owner = plan_node(p, p->vm->status.owner.node);
         const struct host_mount *m = ailing_pool(p->vm, owner);
 
-        return m ? plan_text(p, "%s: pool %s: %s", owner->name, m->pool, m->reason) : NULL;
-}
-
-/* Until its pools have been healthy for long enough; 0 also when nothing is known of that. */
-static int64_t unproven_us(const struct rec_node *n, int64_t now_us)
-{
-        const struct condition *c = condition_get(&n->host->conditions, "StorageHealthy");
-        int64_t stood = c ? now_us - c->since_us : 0;
-
-        if (!c || strcmp(c->status, "True") != 0 || stood < 0 || stood >= REC_REFUGE_MS * 1000)
-                return 0;
-        return REC_REFUGE_MS * 1000 - stood;
+        if (m)
+                return plan_text(p, "%s: pool %s: %s", owner->name, m->pool, m->reason);
+        return stands_still(p, owner)
+                       ? plan_text(p, "%s: the guest stands still, although its pools are healthy",
+                                   owner->name)
+                       : NULL;
 }
 
 /*
@@ -76,7 +127,8 @@ static bool has_refuge(struct plan *p)
 
                 if (!preflight_suits(p->vm, owner, n))
                         continue;
-                left = unproven_us(n, p->in->now_us);
+                left = standing_us(storage_of(&n->host->conditions), "True", REC_REFUGE_MS,
+                                   p->in->now_us);
                 if (!left)
                         return true;
                 plan_again(p, left / 1000 + 1);
@@ -87,7 +139,7 @@ static bool has_refuge(struct plan *p)
 const char *plan_flees(struct plan *p)
 {
         const char *why = plan_ails(p);
-        int64_t left = left_us(p->next, p->in->now_us);
+        int64_t left = left_us(p, p->next);
 
         if (!why || left < 0 || plan_disks(p, NULL) != SHARING_SHARED ||
             p->vm->spec.eviction == EVICTION_NONE)

@@ -240,7 +240,7 @@ static void test_a_guest_that_stands_still_is_shown_and_moved(void **state)
         assert_int_equal(w.vm.status.phase, VM_PAUSED);
         assert_non_null(strstr(w.vm.status.reason, "input/output"));
         assert_string_equal(storage()->reason, "IOError");
-        later(600000); /* its pool is well, or so it says: elsewhere it is no better */
+        later(REC_AILING_MS); /* its pool is well, or so it says */
         assert_int_equal(w.nmigs, 0);
         ails(0);
         play();
@@ -252,6 +252,86 @@ static void test_a_guest_that_stands_still_is_shown_and_moved(void **state)
         play();
         assert_int_equal(last()->status.phase, MIG_COPYING);
         assert_int_equal(w.vm.status.phase, VM_MIGRATING);
+}
+
+/* What its node has open is lost for good, though new files work. */
+static void test_a_guest_that_stands_still_on_a_healthy_pool(void **state)
+{
+        (void)state;
+        running();
+        domain(0, 1, DOMAIN_IO_ERROR);
+        play();
+        later(REC_STUCK_MS - 1);
+        assert_int_equal(w.nmigs, 0);
+        assert_true(w.out.again_ms > 0 && w.out.again_ms <= 2);
+        assert_false(ailing());
+        w.now += 1000;
+        assert_true(ailing());
+        play();
+        assert_int_equal(w.nmigs, 1);
+        assert_int_equal(last()->spec.reason, REASON_STORAGE);
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        assert_int_equal(last()->status.phase, MIG_COPYING);
+}
+
+static void test_it_runs_on_before_its_move_has_begun(void **state)
+{
+        (void)state;
+        running();
+        domain(0, 1, DOMAIN_IO_ERROR);
+        play();
+        later(REC_STUCK_MS);
+        assert_int_equal(w.nmigs, 1);
+        domain(0, 1, DOMAIN_RUNNING);
+        settle();
+        assert_int_equal(last()->status.phase, MIG_CANCELLED);
+        assert_non_null(strstr(last()->status.message, "healthy again"));
+}
+
+/* After a fault of its pool, which counts for itself. */
+static void test_it_is_tried_before_it_is_moved(void **state)
+{
+        struct condition c[2] = {w.ready[0], {"StorageHealthy", "True", "Healthy", "", 0}};
+
+        (void)state;
+        running();
+        domain(0, 1, DOMAIN_IO_ERROR);
+        ails(0);
+        ails(1);
+        play();
+        later(600000);
+        recovers(0);
+        recovers(1);
+        c[0] = w.ready[0];
+        c[1].since_us = w.now;
+        w.hosts[0].conditions = (struct conditions){c, 2};
+        play();
+        assert_int_equal(w.out.again_ms, REC_STUCK_MS + 1);
+        later(REC_STUCK_MS - 1);
+        assert_int_equal(w.nmigs, 0);
+        later(1);
+        assert_int_equal(w.nmigs, 1);
+}
+
+/* It is the disk itself: elsewhere it is no better. */
+static void test_it_is_not_moved_about_for_that(void **state)
+{
+        (void)state;
+        running();
+        domain(0, 1, DOMAIN_IO_ERROR);
+        play();
+        later(REC_STUCK_MS);
+        pod("drover-move-demo-1-1")->node = "node2";
+        play();
+        last()->status.transfer.state = TRANSFER_FAILED;
+        last()->status.transfer.message = "it cannot be flushed";
+        play();
+        assert_int_equal(last()->status.phase, MIG_FAILED);
+        later(REC_STUCK_AGAIN_MS - 1);
+        assert_int_equal(w.nmigs, 1);
+        later(1);
+        assert_int_equal(w.nmigs, 2);
 }
 
 static void test_it_runs_on(void **state)
@@ -304,6 +384,10 @@ int main(void)
                 T(test_a_failed_attempt_waits),
                 T(test_the_placement_comes_first),
                 T(test_a_guest_that_stands_still_is_shown_and_moved),
+                T(test_a_guest_that_stands_still_on_a_healthy_pool),
+                T(test_it_runs_on_before_its_move_has_begun),
+                T(test_it_is_tried_before_it_is_moved),
+                T(test_it_is_not_moved_about_for_that),
                 T(test_it_runs_on),
                 T(test_a_wish_gives_way),
         };

@@ -15,13 +15,17 @@ IN_NODE = "/var/lib/drover/claims"
 KUBELET = "/var/lib/kubelet/pods"
 
 
-def volume(name, access, path, mode="Filesystem", size="64Mi"):
-    """A PersistentVolume that every node may have, for the claim of its name."""
+def local(path):
+    """A volume that every node may have."""
+    return {"local": {"path": path}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+        {"key": "kubernetes.io/hostname", "operator": "Exists"}]}]}}}
+
+
+def volume(name, access, source, mode="Filesystem", size="64Mi"):
+    """A PersistentVolume for the claim of its name."""
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"pv-{name}"}, "spec": {
         "capacity": {"storage": size}, "accessModes": [access], "volumeMode": mode, "storageClassName": "",
-        "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": "default", "name": name}, "local": {"path": path},
-        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
-            {"key": "kubernetes.io/hostname", "operator": "Exists"}]}]}}}}
+        "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": "default", "name": name}, **source}}
 
 
 def claim(name, access, mode="Filesystem", size="64Mi"):
@@ -73,11 +77,13 @@ def migratable(g, status, words=""):
 class Shared:
     """A guest with a claim that all nodes may mount; of one kind or the other."""
 
+    plugin = "kubernetes.io~local-volume"
+
     def __init__(self, name, kind):
         self.name, self.kind, self.g, self.nodes = name, kind, None, None
 
     def path(self, uid):
-        return f"{KUBELET}/{uid}/{self.kind}/kubernetes.io~local-volume/pv-{self.name}" + (
+        return f"{KUBELET}/{uid}/{self.kind}/{self.plugin}/pv-{self.name}" + (
             "/disk.img" if self.kind == "volumes" else "")
 
     def is_at(self, node, uid):
@@ -143,11 +149,14 @@ class Files(Shared):
     def __init__(self):
         super().__init__("claimed", "volumes")
 
+    def source(self):
+        return local(f"{IN_NODE}/{self.name}")
+
     def make(self):
         lab.guest_image()
         removed(self.name)
         folder(self.name)
-        lab.apply(volume(self.name, "ReadWriteMany", f"{IN_NODE}/{self.name}"))
+        lab.apply(volume(self.name, "ReadWriteMany", self.source()))
         lab.apply(claim(self.name, "ReadWriteMany"))
         self.starts()
         file = FOLDER / self.name / "disk.img"
@@ -182,7 +191,7 @@ class Device(Shared):
         for line in lab.run("losetup", "--associated", self.file).stdout.splitlines():  # of a run that was killed
             lab.run("losetup", "--detach", line.split(":")[0])
         self.device = lab.run("losetup", "--find", "--show", self.file).stdout.strip()
-        lab.apply(volume(self.name, "ReadWriteMany", self.device, "Block"))
+        lab.apply(volume(self.name, "ReadWriteMany", local(self.device), "Block"))
         lab.apply(claim(self.name, "ReadWriteMany", "Block"))
         self.starts()
         return [f"on {self.device}"]
@@ -234,7 +243,7 @@ class Kept:
         lab.apply(guest.spec(self.name, disks=[disk(self.name)], **guest.pinned("node1")))
         vm = self.watch(lambda v: v and "not found" in at(v, "status.reason", ""), 60, "waiting for its claim")
         folder(self.name)
-        lab.apply(volume(self.name, "ReadWriteOnce", f"{IN_NODE}/{self.name}"))
+        lab.apply(volume(self.name, "ReadWriteOnce", local(f"{IN_NODE}/{self.name}")))
         lab.apply(claim(self.name, "ReadWriteOnce"))
         self.watch(lambda v: v and at(v, "status.phase") == "Running", 120, "Running")
         return [at(vm, "status.reason")]

@@ -242,9 +242,9 @@ class Faults(iofaults.IoFaults):
                 yield seen("node2", "Unhealthy", began, SILENT)
                 expect(set(health(lab.get("vmhost", "node1", namespace=""))) == {"Healthy"}, "node1 has caught it")
                 self.g.patch(nodeName="node2")
-                vm = self.g.watch(lambda v: v and condition(v, "PlacementSatisfied").get("status") == "False"
-                                  and "node2" in condition(v, "PlacementSatisfied").get("message", ""), 60,
-                                  "told that node2 is not to be had")
+                vm = self.g.watch(lambda v: condition(v, "PlacementSatisfied").get("reason") == "Unschedulable"
+                                  and "ServerSilent" in condition(v, "PlacementSatisfied").get("message", ""), 60,
+                                  "told why node2 is not to be had")
                 yield f"PlacementSatisfied: {condition(vm, 'PlacementSatisfied').get('message')}"
                 self.g.record()
                 self.g.one_domain("node1")
@@ -275,12 +275,13 @@ class Faults(iofaults.IoFaults):
         # Where it is opened anew all is well.
         node = self.g.node()
         there = next(n for n in self.nodes if n != node)
+        began = time.monotonic()
         record = iofaults.Record(self.g)
         yield self.stands_still(node)
-        self.g.patch(nodeName=there)
         self.runs(there, record)
-        self.g.patch(**iofaults.anywhere())
-        yield f"moved by hand, it runs on at {there}"
+        m = self.g.migrations()[-1]
+        expect(at(m, "spec.reason") == "Storage" and at(m, "status.phase") == "Succeeded", f"the move: {m}")
+        yield f"moved to {there}, it runs on {record.done - began:.1f} s later"
 
     def gone(self):
         self.g.records_are_on_disk()
@@ -302,5 +303,5 @@ def steps(faults):
         ("a target whose storage is away gets no guest", faults.sick_target),
         ("export read-only to its node alone: it is moved, runs on", faults.read_only_to_its_node),
         ("its node cut off from the server: it waits, and no move is tried", faults.hangs),
-        ("export of another directory", faults.other_export),
+        ("export of another directory: what is lost with it is opened anew elsewhere", faults.other_export),
     ]

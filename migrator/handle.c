@@ -290,6 +290,7 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
         json_set_int(spec, "terminationGracePeriodSeconds", 1);
         json_set_bool(spec, "automountServiceAccountToken", false);
         json_set_bool(spec, "enableServiceLinks", false);
+        json_set_str(spec, "dnsPolicy", "Default"); /* it asks for no names, nor for a DNS server */
         if (*vm->spec.placement.priority_class)
                 json_set_str(spec, "priorityClassName", vm->spec.placement.priority_class);
         gate = json_add(json_array_at(spec, "readinessGates"), json_new_object());

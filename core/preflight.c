@@ -162,7 +162,7 @@ static bool claims_known(struct check *c)
 static bool disks_leave(struct check *c)
 {
         return !claims_are(c, SHARING_NOT_SHARED) &&
-               !storage_keeps(c->vm, c->source->host, c->message);
+               !storage_keeps(c->vm, c->source->host, NULL, c->message);
 }
 
 static bool disks_fit(struct check *c)

@@ -60,6 +60,7 @@ struct rec_input {
         struct permits permits;  /* of the migration that waits for one */
         const char *claim_taken; /* whose guest has a claim of the VM, which has no owner, before
                                     it: a sentence; NULL: nobody's */
+        const char *snapshot;    /* one that the VM's disks have, by name; NULL: they have none */
         int64_t now_us;
 };
 

@@ -288,6 +288,11 @@ bool snap_settled(const struct snapshot *s)
         return !s->meta.deleting && (!strcmp(s->phase, "Ready") || !strcmp(s->phase, "Failed"));
 }
 
+bool snap_in_disks(const struct snapshot *s, const char *vm_uid)
+{
+        return !strcmp(s->vm_uid, vm_uid) && (s->taken || !strcmp(s->phase, "InProgress"));
+}
+
 static bool differs(const struct snapshot *x, const struct snapshot *y)
 {
         return strcmp(x->phase, y->phase) != 0 || strcmp(x->message, y->message) != 0 ||

@@ -121,6 +121,8 @@ int snap_plan(struct arena *a, const struct snap_input *in, struct snap_plan *ou
 
 /* It was taken, or never will be; and nobody wants it removed. */
 bool snap_settled(const struct snapshot *s);
+/* The disks of the VM of that uid have it, or may have. */
+bool snap_in_disks(const struct snapshot *s, const char *vm_uid);
 
 /* Why the VM's disks cannot be set back to it now, a sentence in a; NULL when they can. */
 const char *snap_unusable(struct arena *a, const struct snapshot *s, const struct vm *vm);

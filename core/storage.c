@@ -31,28 +31,33 @@ static const struct vm_disk *local_overlay(const struct vm *vm, const struct hos
         return NULL;
 }
 
-bool storage_keeps(const struct vm *vm, const struct host *h, char message[STORAGE_MESSAGE_MAX])
+bool storage_keeps(const struct vm *vm, const struct host *h, const char *snapshot,
+                   char message[STORAGE_MESSAGE_MAX])
 {
-        const struct vm_disk *d = storage_local_disk(vm, h);
+        const struct vm_disk *local = storage_local_disk(vm, h), *d;
 
         message[0] = '\0';
-        if (!d)
+        if (!local)
                 return false;
         if (vm->spec.migration.storage != STORAGE_COPY) {
                 snprintf(message, STORAGE_MESSAGE_MAX,
                          "disk %.50s lies in pool %.50s, which is local to %.50s: with "
                          "spec.migration.storage: Copy it is copied along",
-                         d->name, d->pool, h->meta.name);
+                         local->name, local->pool, h->meta.name);
                 return true;
         }
         d = local_overlay(vm, h);
-        if (!d)
-                return false;
-        snprintf(message, STORAGE_MESSAGE_MAX,
-                 "disk %.50s, in the local pool %.50s, is an overlay of an image, which is not "
-                 "copied along: a disk that is to be is made with clone: Full",
-                 d->name, d->pool);
-        return true;
+        if (d)
+                snprintf(message, STORAGE_MESSAGE_MAX,
+                         "disk %.50s, in the local pool %.50s, is an overlay of an image, which is "
+                         "not copied along: a disk that is to be is made with clone: Full",
+                         d->name, d->pool);
+        else if (snapshot)
+                snprintf(message, STORAGE_MESSAGE_MAX,
+                         "disk %.50s, in the local pool %.50s, has snapshots, such as %.50s, which "
+                         "are not copied along: delete them first",
+                         local->name, local->pool, snapshot);
+        return *message;
 }
 
 static int64_t plus(int64_t a, int64_t b)

@@ -21,9 +21,11 @@ const struct vm_disk *storage_local_disk(const struct vm *vm, const struct host 
 
 /*
  * The VM cannot be moved from this host while it runs, for the sake of its disks in pools: message
- * says which, why, and what to do about it.
+ * says which, why, and what to do about it. snapshot is the name of one of its disks' snapshots,
+ * which stay behind; NULL: there is none, or it is not known.
  */
-bool storage_keeps(const struct vm *vm, const struct host *h, char message[STORAGE_MESSAGE_MAX]);
+bool storage_keeps(const struct vm *vm, const struct host *h, const char *snapshot,
+                   char message[STORAGE_MESSAGE_MAX]);
 
 /* The host can take the disks that a move takes along from the source; if not, message says why. */
 bool storage_fits(const struct vm *vm, const struct host *source, const struct host *target,

@@ -1,6 +1,7 @@
 #include "migrator/gather.h"
 
 #include "core/claim.h"
+#include "core/snapshot.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -181,6 +182,26 @@ static int nodes_of(struct world *w, struct gathered *g)
         return 0;
 }
 
+/* --- its disks' snapshots */
+
+static int snapshot_of(struct world *w, const char *key, struct gathered *g)
+{
+        struct kube_refs refs autorefs = {0};
+
+        if (kube_store_indexed(w->snapshots, key, &refs) < 0)
+                return -ENOMEM;
+        for (size_t i = 0; i < refs.n && !g->in.snapshot; i++) {
+                const struct snapshot *s = kube_ref_object(refs.v[i]);
+
+                if (!snap_in_disks(s, g->in.vm->meta.uid))
+                        continue;
+                g->in.snapshot = arena_strdup(g->arena, s->meta.name);
+                if (!g->in.snapshot)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
 /* --- permits: counted when a move waits for one */
 
 struct counting {
@@ -264,7 +285,8 @@ int gather(struct world *w, const struct permit_limits *limits, const char *key,
         g.in.vm = kube_ref_object(g.vm);
         g.in.now_us = wall_us();
         if (!g.arena || own_objects(w, key, &g) < 0 || nodes_of(w, &g) < 0 ||
-            candidates(w, &g) < 0 || permits(w, limits, &g) < 0 || rivals(w, &g) < 0) {
+            candidates(w, &g) < 0 || permits(w, limits, &g) < 0 || rivals(w, &g) < 0 ||
+            snapshot_of(w, key, &g) < 0) {
                 gathered_free(&g);
                 return no_memory(e);
         }

@@ -64,11 +64,19 @@ static bool queue_snapshot(void *ctx, const void *object)
         return true;
 }
 
+static bool in_disks(const struct snapshot *s)
+{
+        return s && snap_in_disks(s, s->vm_uid);
+}
+
 static void on_snapshot(void *ctx, const void *before, const void *after)
 {
-        (void)before;
+        const struct snapshot *s = after ? after : before;
+
         if (after)
                 queue_snapshot(ctx, after);
+        if (in_disks(before) != in_disks(after)) /* it may keep the VM where its disks are */
+                queue_vm(ctx, s->meta.ns, s->vm);
 }
 
 /* Those that wait for something of the VM. */

@@ -5,6 +5,7 @@ import faults
 import guest
 import lab
 import matrix
+import snapshots
 from guest import Guest, slowly
 from lab import at, condition, expect
 
@@ -40,7 +41,8 @@ class LocalDisks:
             ("they keep the VM where it is, which is said", self.kept),
             ("started again: there, with its records", self.started_again),
             ("copied along when asked", self.copied),
-            ("and back", self.copied),
+            ("a snapshot stays behind, and keeps the VM", self.snapshot),
+            ("without it: and back", self.copied),
             ("a copy that is called off leaves nothing", self.called_off),
             ("the target's agent is killed in the middle: nothing is left", self.agent_killed),
             ("a file in the way: nothing is touched", self.in_the_way),
@@ -133,6 +135,17 @@ class LocalDisks:
         self.on_disk(there)
         return [f"from {here} to {there} in {at(m, 'status.totalMs')} ms, paused for {at(m, 'status.downtimeMs')} ms",
                 f"{meanwhile} records meanwhile, {self.g.records} in all"]
+
+    def snapshot(self):
+        """What the target would not have is not left without a word."""
+        snapshots.make(self.g.name, "local")
+        snapshots.ready("local")
+        vm = self.g.watch(lambda v: condition(v, "LiveMigratable").get("status") == "False", 30, "not migratable")
+        said = condition(vm, "LiveMigratable")["message"]
+        expect("has snapshots, such as local" in said, said)
+        lab.kubectl("delete", "vmsnapshot", "local", lab.timeout(60))
+        self.g.watch(lambda v: condition(v, "LiveMigratable").get("status") == "True", 30, "migratable again")
+        return [said]
 
     def begin_copy(self):
         """Of which the target has files; the migration and the two nodes."""

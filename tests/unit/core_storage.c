@@ -237,6 +237,28 @@ static void it_says_that_it_cannot_move(void **state)
         assert_non_null(strstr(migratable()->message, "clone: Full"));
 }
 
+static void snapshots_are_not_copied_along(void **state)
+{
+        (void)state;
+        w.snapshot = "before-upgrade";
+        running();
+        assert_string_equal(migratable()->status, "True"); /* its disks are shared */
+        local_pools();
+        w.vm.spec.migration.storage = STORAGE_COPY;
+        play();
+        assert_string_equal(migratable()->status, "False");
+        assert_string_equal(migratable()->message,
+                            "disk root, in the local pool default, has snapshots, such as "
+                            "before-upgrade, which are not copied along: delete them first");
+        want_zone("b");
+        settle();
+        assert_int_equal(w.nmigs, 0);
+        w.snapshot = NULL;
+        settle();
+        assert_string_equal(migratable()->status, "True");
+        assert_int_equal(w.nmigs, 1);
+}
+
 /* Owner, node and directory of the disks change in one write, and not before. */
 static void a_move_takes_its_disks_along(void **state)
 {
@@ -382,6 +404,7 @@ int main(void)
                 T(a_lost_guest_waits_for_its_disks),
                 T(what_is_noted_later),
                 T(it_says_that_it_cannot_move),
+                T(snapshots_are_not_copied_along),
                 T(a_move_takes_its_disks_along),
                 T(the_newer_disks_are_waited_for),
                 T(its_disks_are_removed_by_their_node),

@@ -271,6 +271,46 @@ static void what_is_told_of_a_guest_wakes_its_vm(void **state)
         }
 }
 
+/* The VM's name in the queue, and what is gathered of the snapshots that its disks have. */
+static void snapshot_told(const char *words, const char *in_disks)
+{
+        const struct permit_limits limits = {0};
+        struct gathered g;
+        struct err e;
+        bool found;
+
+        (void)woken("", &found);
+        put(scene.snapshots,
+            object("{'metadata':{'name':'s','namespace':'default','uid':'u-s','generation':1,"
+                   "'creationTimestamp':'2026-01-01T00:00:00Z','resourceVersion':'%lld'},"
+                   "'spec':{'vm':'a'},'status':{%s}}",
+                   (long long)next_rv(), words));
+        assert_int_equal(gather(&scene, &limits, "default/a", &g, &e), 0);
+        assert_string_equal(g.in.snapshot ? g.in.snapshot : "", in_disks);
+        gathered_free(&g);
+}
+
+static void a_snapshot_in_its_disks_wakes_its_vm(void **state)
+{
+        bool found;
+
+        (void)state;
+        three_vms();
+        snapshot_told("'phase':'Pending','vmUID':'u-a'", "");
+        (void)woken("a", &found);
+        assert_false(found);
+        snapshot_told("'phase':'InProgress','vmUID':'u-a'", "s");
+        (void)woken("a", &found);
+        assert_true(found);
+        snapshot_told("'phase':'Ready','vmUID':'u-a','takenBy':1", "s");
+        (void)woken("a", &found);
+        assert_false(found);
+        snapshot_told("'phase':'Ready','vmUID':'of another','takenBy':1", "");
+        snapshot_told("'phase':'Failed','vmUID':'u-a'", "");
+        (void)woken("a", &found);
+        assert_true(found);
+}
+
 static void cordon_is_a_change(void **state)
 {
         struct json *n;
@@ -399,6 +439,7 @@ int main(void)
                 T(silence_wakes_what_moves_there),
                 T(a_permit_given_back_wakes_who_waits),
                 T(what_is_told_of_a_guest_wakes_its_vm),
+                T(a_snapshot_in_its_disks_wakes_its_vm),
                 T(a_storm_wakes_who_waits_now_and_then),
                 T(everybody_has_a_turn),
                 T(a_claim_has_one_vm),

@@ -43,6 +43,7 @@ static struct world {
         int64_t now;
         bool kubelet_down; /* no pod becomes Ready any more */
         const char *claim_taken;
+        const char *snapshot;
         struct rec_output out;
 } w;
 
@@ -158,6 +159,7 @@ static inline void run(void)
                                .ncandidates = w.ncandidates ? w.ncandidates : 2,
                                .permits = w.permits,
                                .claim_taken = w.claim_taken,
+                               .snapshot = w.snapshot,
                                .now_us = w.now};
 
         kubelets();

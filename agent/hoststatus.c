@@ -71,7 +71,8 @@ static int build_mounts(const struct host_sources *s, struct arena *a, struct ho
         return 0;
 }
 
-static int build_domain(const struct table_entry *x, struct arena *a, struct host_domain *d)
+static int build_domain(const struct host_sources *s, const struct table_entry *x, struct arena *a,
+                        struct host_domain *d)
 {
         const struct domain_facts *f = &x->facts;
 
@@ -96,6 +97,8 @@ static int build_domain(const struct table_entry *x, struct arena *a, struct hos
                 .claims = x->claims,
                 .claims_reason = x->claims_reason,
         };
+        if (d->state == DOMAIN_IO_ERROR && s->starts)
+                d->retries = starts_retries(s->starts, d->uid, s->mono_ms);
         d->addresses.v = arena_array(a, x->naddresses, sizeof(char *));
         if (!d->addresses.v)
                 return -ENOMEM;
@@ -120,7 +123,7 @@ static int build_domains(const struct host_sources *s, struct arena *a, struct h
                         h->used.domains++;
                         h->inbound += x->facts.own == OWN_RECEIVING;
                 }
-                if (x->facts.ours && build_domain(x, a, &h->domains[h->ndomains++]))
+                if (x->facts.ours && build_domain(s, x, a, &h->domains[h->ndomains++]))
                         return -ENOMEM;
         }
         return 0;

@@ -4,6 +4,7 @@
 
 #include "agent/mounts.h"
 #include "agent/proofs.h"
+#include "agent/starts.h"
 #include "agent/table.h"
 #include "core/host.h"
 
@@ -11,6 +12,8 @@ struct host_sources {
         const struct agent_config *config;
         const struct host *facts; /* NULL: never read; then kept stands in */
         const struct host *kept;  /* as published before this agent started, NULL: nothing */
+        struct starts *starts;    /* NULL: nothing is known of retries */
+        int64_t mono_ms;          /* of its clock */
         const struct table_entry *entries;
         size_t nentries;
         bool synced; /* entries are all there is; if not, kept's domains are told on */

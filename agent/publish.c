@@ -180,6 +180,8 @@ static struct json *build(struct publisher *p)
                 .config = &p->a->config,
                 .facts = p->facts,
                 .kept = p->kept,
+                .starts = p->a->starts,
+                .mono_ms = mono_ms_between((struct mono){0}, mono_now()),
                 .entries = entries,
                 .nentries = n,
                 .synced = synced,

@@ -97,12 +97,18 @@ void starts_started(struct starts *s, const char *uuid, int64_t now_ms)
         pthread_mutex_unlock(&s->lock);
 }
 
+/* It has not stood still, or not for a long while. */
+static bool ran(const struct start *x, int64_t now_ms)
+{
+        return x->stood_ms < 0 || now_ms - x->stood_ms >= STEADY_MS;
+}
+
 int64_t starts_retry_wait_ms(struct starts *s, const char *uuid, int64_t now_ms)
 {
         pthread_mutex_lock(&s->lock);
         struct start *x = find(s, uuid, true);
         int64_t wait = 0;
-        if (x && (x->stood_ms < 0 || now_ms - x->stood_ms >= STEADY_MS)) {
+        if (x && ran(x, now_ms)) {
                 x->retried_ms = now_ms;
                 x->retries = RETRY_FIRST;
         }
@@ -123,6 +129,16 @@ void starts_retried(struct starts *s, const char *uuid, int64_t now_ms)
                 x->retried_ms = x->stood_ms = now_ms;
         }
         pthread_mutex_unlock(&s->lock);
+}
+
+unsigned starts_retries(struct starts *s, const char *uuid, int64_t now_ms)
+{
+        pthread_mutex_lock(&s->lock);
+        struct start *x = find(s, uuid, false);
+        unsigned n =
+                x && !ran(x, now_ms) && x->retries > RETRY_FIRST ? x->retries - RETRY_FIRST : 0;
+        pthread_mutex_unlock(&s->lock);
+        return n;
 }
 
 int64_t starts_stopping(struct starts *s, const char *uuid, int64_t now_ms, bool *first)

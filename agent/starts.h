@@ -20,6 +20,8 @@ void starts_started(struct starts *s, const char *uuid, int64_t now_ms);
  */
 int64_t starts_retry_wait_ms(struct starts *s, const char *uuid, int64_t now_ms);
 void starts_retried(struct starts *s, const char *uuid, int64_t now_ms);
+/* How often in a row that has been in vain. */
+unsigned starts_retries(struct starts *s, const char *uuid, int64_t now_ms);
 /* Since when its stop has been asked for: now for the first call since it was last started. */
 int64_t starts_stopping(struct starts *s, const char *uuid, int64_t now_ms, bool *first);
 /* It is to run after all: a stop asked for before does not count. */

@@ -87,6 +87,7 @@ static void decode_domains(struct dec *d, const struct at *status, struct host *
                         .machine = dec_str(d, &el, "machine", ""),
                         .claims = sharing_parse(dec_str(d, &el, "claims", "")),
                         .claims_reason = dec_str(d, &el, "claimsReason", ""),
+                        .retries = dec_int(d, &el, "retries", 0),
                 };
         }
 }

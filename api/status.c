@@ -257,6 +257,8 @@ static void encode_domains(struct enc *e, const struct host *h)
                         enc_str(e, o, "claims", sharing_name(d->claims));
                         enc_str(e, o, "claimsReason", d->claims_reason);
                 }
+                if (d->retries)
+                        enc_int(e, o, "retries", d->retries);
         }
 }
 

@@ -70,6 +70,8 @@ struct host_domain {
         enum sharing claims; /* whether those that it has may be mounted by other nodes; of a guest
                                 without claims it says nothing */
         const char *claims_reason; /* a sentence when they may not, or may not yet */
+        int64_t retries; /* with IO_ERROR: how often in a row it was let run on, on healthy pools,
+                            and has stopped again */
 };
 
 /* A move toward the node whose disks in local pools it was to make ready: agent/copies.h. */

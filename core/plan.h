@@ -73,8 +73,8 @@ void plan_begin_move(struct plan *p, enum mig_reason reason, const char *why);
  */
 const char *plan_ails(struct plan *p);
 /*
- * Why the guest is to leave for that: it has been so for REC_AILING_MS or REC_STUCK_MS, and there
- * is a node that could take it, whose pools are healthy. NULL while it is to stay.
+ * Why the guest is to leave for that: it has been so for REC_AILING_MS, or REC_STUCK_RETRIES
+ * times, and there is a node that could take it, whose pools are healthy. NULL while it is to stay.
  */
 const char *plan_flees(struct plan *p);
 

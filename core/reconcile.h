@@ -109,8 +109,8 @@ const struct migration *rec_current(const struct rec_input *in);
 
 /*
  * No move is under way, and a pool of the VM has been unhealthy on the owner's node for
- * REC_AILING_MS, or the guest has stood still there after an I/O error for REC_STUCK_MS: whether
- * the VM moves depends on the candidates.
+ * REC_AILING_MS, or the guest stands still there after an I/O error, though it was let run on
+ * REC_STUCK_RETRIES times: whether the VM moves depends on the candidates.
  */
 bool rec_ailing(const struct rec_input *in);
 
@@ -121,8 +121,9 @@ int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *ou
 #define REC_SETTLE_MS       500    /* a placement that has stood so long is meant */
 #define REC_AILING_MS       10000  /* beyond what makes a pool unhealthy; it may pass by itself */
 #define REC_REFUGE_MS       30000  /* healthy for so long is a node that a guest flees to */
-#define REC_STUCK_MS        90000  /* on healthy pools: thrice the longest pause between retries */
-#define REC_STUCK_AGAIN_MS  600000 /* between two moves for that */
+#define REC_STUCK_RETRIES   5      /* in vain, on healthy pools: after about 90 seconds */
+#define REC_STUCK_MOVES     2      /* at most, for the sake of storage, ... */
+#define REC_STUCK_MOVES_MS  600000 /* ... in so long */
 #define REC_READY_WAIT_S    30     /* the old handle's wait for the new one to be Ready */
 #define REC_ROOM_AGAIN_MS   10000 /* between looks whether a host has room for a larger guest now */
 #define REC_BACKOFF_MIN_S   10

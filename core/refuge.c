@@ -28,11 +28,6 @@ static const struct host_mount *ailing_pool(const struct vm *vm, const struct re
         return NULL;
 }
 
-static int64_t longer(int64_t a, int64_t b)
-{
-        return a > b ? a : b;
-}
-
 /* From then until ms later. A clock that was set back delays nothing. */
 static int64_t rest_us(int64_t since_us, int64_t ms, int64_t now_us)
 {
@@ -41,56 +36,52 @@ static int64_t rest_us(int64_t since_us, int64_t ms, int64_t now_us)
         return stood >= 0 && stood < ms * 1000 ? ms * 1000 - stood : 0;
 }
 
-/* Until it has had that status for so long; 0 also when it has another, or there is none. */
-static int64_t standing_us(const struct condition *c, const char *status, int64_t ms,
-                           int64_t now_us)
-{
-        return c && !strcmp(c->status, status) ? rest_us(c->since_us, ms, now_us) : 0;
-}
-
 static const struct condition *storage_of(const struct conditions *all)
 {
         return condition_get(all, "StorageHealthy");
 }
 
-static bool stands_still(const struct plan *p, const struct rec_node *owner)
+/* After an I/O error; how often it was let run on in vain, -1: it does not. */
+static int64_t stands_still(const struct plan *p, const struct rec_node *owner)
 {
         const struct host_domain *d = plan_domain(p, p->vm->status.owner.node);
 
         return owner && owner->alive && owner->host && d && d->state == DOMAIN_IO_ERROR &&
-               d->epoch == p->vm->status.owner.epoch;
+                               d->epoch == p->vm->status.owner.epoch
+                       ? d->retries
+                       : -1;
 }
 
-/* Until the last move for the sake of the VM's storage is long enough ago. */
+/* Until it may be moved once more for the sake of its storage: it may be the disk itself. */
 static int64_t moved_us(const struct rec_input *in)
 {
-        int64_t last = INT64_MIN / 2;
+        int64_t soonest = INT64_MAX;
+        int moves = 0;
 
         for (size_t i = 0; i < in->nmigrations; i++) {
                 const struct migration *m = in->migrations[i];
+                int64_t rest = rest_us(m->status.finished_us, REC_STUCK_MOVES_MS, in->now_us);
 
-                if (mig_finished(m->status.phase) && m->spec.reason == REASON_STORAGE)
-                        last = longer(last, m->status.finished_us);
+                if (!mig_finished(m->status.phase) || m->spec.reason != REASON_STORAGE || !rest)
+                        continue;
+                moves++;
+                soonest = rest < soonest ? rest : soonest;
         }
-        return rest_us(last, REC_STUCK_AGAIN_MS, in->now_us);
+        return moves >= REC_STUCK_MOVES ? soonest : 0;
 }
 
-/* Until the fault has lasted for long enough, by the conditions of vm; -1: there is none. */
+/* Until the fault has lasted for long enough, by the conditions of vm; -1: it has not, or there
+ * is none. */
 static int64_t left_us(const struct plan *p, const struct vm *vm)
 {
         const struct rec_node *owner = plan_node(p, vm->status.owner.node);
         const struct condition *c = storage_of(&vm->status.conditions);
-        int64_t now = p->in->now_us;
 
         if (!c || strcmp(c->status, "False") != 0)
                 return -1;
         if (ailing_pool(vm, owner))
-                return rest_us(c->since_us, REC_AILING_MS, now);
-        if (!stands_still(p, owner))
-                return -1;
-        int64_t healthy =
-                standing_us(storage_of(&owner->host->conditions), "True", REC_STUCK_MS, now);
-        return longer(moved_us(p->in), longer(healthy, rest_us(c->since_us, REC_STUCK_MS, now)));
+                return rest_us(c->since_us, REC_AILING_MS, p->in->now_us);
+        return stands_still(p, owner) >= REC_STUCK_RETRIES ? moved_us(p->in) : -1;
 }
 
 bool rec_ailing(const struct rec_input *in)
@@ -107,10 +98,18 @@ const char *plan_ails(struct plan *p)
 
         if (m)
                 return plan_text(p, "%s: pool %s: %s", owner->name, m->pool, m->reason);
-        return stands_still(p, owner)
+        return stands_still(p, owner) >= 0
                        ? plan_text(p, "%s: the guest stands still, although its pools are healthy",
                                    owner->name)
                        : NULL;
+}
+
+/* Until its pools have been healthy for long enough; 0 also when nothing is known of that. */
+static int64_t unproven_us(const struct rec_node *n, int64_t now_us)
+{
+        const struct condition *c = storage_of(&n->host->conditions);
+
+        return c && !strcmp(c->status, "True") ? rest_us(c->since_us, REC_REFUGE_MS, now_us) : 0;
 }
 
 /*
@@ -127,8 +126,7 @@ static bool has_refuge(struct plan *p)
 
                 if (!preflight_suits(p->vm, owner, n))
                         continue;
-                left = standing_us(storage_of(&n->host->conditions), "True", REC_REFUGE_MS,
-                                   p->in->now_us);
+                left = unproven_us(n, p->in->now_us);
                 if (!left)
                         return true;
                 plan_again(p, left / 1000 + 1);

@@ -246,6 +246,45 @@ static struct host_sources sources(const struct mount_view *mounts)
                                      .now_us = 5000000};
 }
 
+/* Of a guest that stands still alone, and no longer than it does. */
+static void retries_are_told(void **state)
+{
+        autoarena struct arena *a = arena_new(1 << 20);
+        struct mount_view mount = {.pool = "default",
+                                   .path = "/p",
+                                   .health = MOUNT_HEALTHY,
+                                   .verdict = "",
+                                   .reason = ""};
+        struct table_entry entry = {.known = true, .facts = guest("a", "vm-a", OWN_PAUSED)};
+        struct host_sources s = sources(&mount);
+        struct host h;
+
+        (void)state;
+        s.synced = true;
+        s.starts = starts_new();
+        s.mono_ms = 100000;
+        s.entries = &entry;
+        s.nentries = 1;
+        entry.facts.state = DOMAIN_IO_ERROR;
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        assert_int_equal(h.domains[0].retries, 0);
+        (void)starts_retry_wait_ms(s.starts, "a", s.mono_ms);
+        assert_int_equal(starts_retries(s.starts, "a", s.mono_ms), 0);
+        for (int i = 1; i <= 3; i++) {
+                starts_retried(s.starts, "a", s.mono_ms += 30000);
+                assert_int_equal(host_status_build(&s, a, &h), 0);
+                assert_int_equal(h.domains[0].retries, i);
+        }
+        entry.facts.state = DOMAIN_RUNNING;
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        assert_int_equal(h.domains[0].retries, 0);
+        entry.facts.state = DOMAIN_IO_ERROR;
+        s.mono_ms += 60000; /* it has run meanwhile */
+        assert_int_equal(host_status_build(&s, a, &h), 0);
+        assert_int_equal(h.domains[0].retries, 0);
+        starts_free(s.starts);
+}
+
 static void host_status(void **state)
 {
         autoarena struct arena *a = arena_new(1 << 20);
@@ -415,15 +454,11 @@ static void rounding(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(judgement),
-                cmocka_unit_test(entries),
-                cmocka_unit_test(notices),
-                cmocka_unit_test(restarts_are_paced),
-                cmocka_unit_test(retries_are_paced),
-                cmocka_unit_test(host_status),
-                cmocka_unit_test(before_the_first_look),
-                cmocka_unit_test(several_pools),
-                cmocka_unit_test(rounding),
+                cmocka_unit_test(judgement),         cmocka_unit_test(entries),
+                cmocka_unit_test(notices),           cmocka_unit_test(restarts_are_paced),
+                cmocka_unit_test(retries_are_paced), cmocka_unit_test(retries_are_told),
+                cmocka_unit_test(host_status),       cmocka_unit_test(before_the_first_look),
+                cmocka_unit_test(several_pools),     cmocka_unit_test(rounding),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

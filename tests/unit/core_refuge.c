@@ -240,7 +240,7 @@ static void test_a_guest_that_stands_still_is_shown_and_moved(void **state)
         assert_int_equal(w.vm.status.phase, VM_PAUSED);
         assert_non_null(strstr(w.vm.status.reason, "input/output"));
         assert_string_equal(storage()->reason, "IOError");
-        later(REC_AILING_MS); /* its pool is well, or so it says */
+        later(600000); /* its pool is well, and it has not been tried */
         assert_int_equal(w.nmigs, 0);
         ails(0);
         play();
@@ -254,20 +254,27 @@ static void test_a_guest_that_stands_still_is_shown_and_moved(void **state)
         assert_int_equal(w.vm.status.phase, VM_MIGRATING);
 }
 
+/* As its agent tells: it was let run on, and stands still once more. */
+static void tried(int times)
+{
+        domain(0, 1, DOMAIN_IO_ERROR);
+        w.domains[0].retries = times;
+        play();
+}
+
 /* What its node has open is lost for good, though new files work. */
 static void test_a_guest_that_stands_still_on_a_healthy_pool(void **state)
 {
         (void)state;
         running();
-        domain(0, 1, DOMAIN_IO_ERROR);
-        play();
-        later(REC_STUCK_MS - 1);
-        assert_int_equal(w.nmigs, 0);
-        assert_true(w.out.again_ms > 0 && w.out.again_ms <= 2);
-        assert_false(ailing());
-        w.now += 1000;
-        assert_true(ailing());
-        play();
+        for (int i = 0; i < REC_STUCK_RETRIES; i++) {
+                tried(i);
+                assert_int_equal(w.nmigs, 0);
+                domain(0, 1, DOMAIN_RUNNING); /* for a moment */
+                play();
+                assert_false(ailing());
+        }
+        tried(REC_STUCK_RETRIES);
         assert_int_equal(w.nmigs, 1);
         assert_int_equal(last()->spec.reason, REASON_STORAGE);
         pod("drover-move-demo-1-1")->node = "node2";
@@ -275,13 +282,24 @@ static void test_a_guest_that_stands_still_on_a_healthy_pool(void **state)
         assert_int_equal(last()->status.phase, MIG_COPYING);
 }
 
+static void test_whether_it_moves_depends_on_the_candidates(void **state)
+{
+        (void)state;
+        running();
+        w.rec[1].alive = false;
+        tried(REC_STUCK_RETRIES);
+        assert_int_equal(w.nmigs, 0);
+        assert_true(ailing());
+        w.rec[1].alive = true;
+        play();
+        assert_int_equal(w.nmigs, 1);
+}
+
 static void test_it_runs_on_before_its_move_has_begun(void **state)
 {
         (void)state;
         running();
-        domain(0, 1, DOMAIN_IO_ERROR);
-        play();
-        later(REC_STUCK_MS);
+        tried(REC_STUCK_RETRIES);
         assert_int_equal(w.nmigs, 1);
         domain(0, 1, DOMAIN_RUNNING);
         settle();
@@ -289,49 +307,55 @@ static void test_it_runs_on_before_its_move_has_begun(void **state)
         assert_non_null(strstr(last()->status.message, "healthy again"));
 }
 
-/* After a fault of its pool, which counts for itself. */
-static void test_it_is_tried_before_it_is_moved(void **state)
+/* The pool is another matter, and a silent agent's word is old. */
+static void test_retries_count_on_healthy_pools_alone(void **state)
 {
-        struct condition c[2] = {w.ready[0], {"StorageHealthy", "True", "Healthy", "", 0}};
-
         (void)state;
         running();
-        domain(0, 1, DOMAIN_IO_ERROR);
         ails(0);
         ails(1);
-        play();
-        later(600000);
+        tried(REC_STUCK_RETRIES);
+        later(REC_AILING_MS);
+        assert_int_equal(w.nmigs, 0);
         recovers(0);
         recovers(1);
-        c[0] = w.ready[0];
-        c[1].since_us = w.now;
-        w.hosts[0].conditions = (struct conditions){c, 2};
+        w.rec[0].alive = false;
         play();
-        assert_int_equal(w.out.again_ms, REC_STUCK_MS + 1);
-        later(REC_STUCK_MS - 1);
         assert_int_equal(w.nmigs, 0);
-        later(1);
-        assert_int_equal(w.nmigs, 1);
 }
 
-/* It is the disk itself: elsewhere it is no better. */
-static void test_it_is_not_moved_about_for_that(void **state)
+static void the_move_fails(void)
 {
-        (void)state;
-        running();
-        domain(0, 1, DOMAIN_IO_ERROR);
-        play();
-        later(REC_STUCK_MS);
-        pod("drover-move-demo-1-1")->node = "node2";
+        pod(last()->status.pod)->node = "node2";
         play();
         last()->status.transfer.state = TRANSFER_FAILED;
         last()->status.transfer.message = "it cannot be flushed";
         play();
         assert_int_equal(last()->status.phase, MIG_FAILED);
-        later(REC_STUCK_AGAIN_MS - 1);
-        assert_int_equal(w.nmigs, 1);
-        later(1);
+}
+
+/* It is the disk itself: elsewhere it is no better. */
+static void test_it_is_not_moved_about_for_that(void **state)
+{
+        int64_t first;
+
+        (void)state;
+        running();
+        tried(REC_STUCK_RETRIES);
+        the_move_fails();
+        first = last()->status.finished_us;
+        later(60000);
         assert_int_equal(w.nmigs, 2);
+        the_move_fails();
+        later(300000);
+        assert_int_equal(w.nmigs, 2);
+        assert_true(w.out.again_ms > 0);
+        w.now = first + REC_STUCK_MOVES_MS * INT64_C(1000) - 1;
+        play();
+        assert_int_equal(w.nmigs, 2);
+        w.now++;
+        play();
+        assert_int_equal(w.nmigs, 3);
 }
 
 static void test_it_runs_on(void **state)
@@ -386,7 +410,8 @@ int main(void)
                 T(test_a_guest_that_stands_still_is_shown_and_moved),
                 T(test_a_guest_that_stands_still_on_a_healthy_pool),
                 T(test_it_runs_on_before_its_move_has_begun),
-                T(test_it_is_tried_before_it_is_moved),
+                T(test_whether_it_moves_depends_on_the_candidates),
+                T(test_retries_count_on_healthy_pools_alone),
                 T(test_it_is_not_moved_about_for_that),
                 T(test_it_runs_on),
                 T(test_a_wish_gives_way),

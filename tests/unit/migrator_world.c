@@ -253,6 +253,7 @@ static void what_is_told_of_a_guest_wakes_its_vm(void **state)
                 ",'restored':'1'",
                 ",'restartedAt':'now'",
                 ",'reason':'IOError'",
+                ",'retries':3",
                 ",'addresses':['10.0.0.1']",
                 "",
         };

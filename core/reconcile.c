@@ -136,7 +136,8 @@ enum sharing plan_disks(struct plan *p, const char **why)
         char message[CLAIM_MESSAGE_MAX];
         enum sharing s = claims_sharing(p->vm, d, message);
 
-        if (s == SHARING_SHARED && storage_keeps(p->vm, owner ? owner->host : NULL, p->in->snapshot, message))
+        if (s == SHARING_SHARED &&
+            storage_keeps(p->vm, owner ? owner->host : NULL, p->in->snapshot, message))
                 s = SHARING_NOT_SHARED;
         if (why)
                 *why = s == SHARING_SHARED ? "" : plan_text(p, "%s", message);

@@ -169,8 +169,7 @@ static bool same_domain(const struct host_domain *x, const struct host_domain *y
         return x && y && x->epoch == y->epoch && x->state == y->state &&
                !strcmp(x->reason, y->reason) && !strcmp(x->restarted_at, y->restarted_at) &&
                !strcmp(x->restored, y->restored) && x->claims == y->claims &&
-               x->retries == y->retries &&
-               !strcmp(x->claims_reason, y->claims_reason) &&
+               x->retries == y->retries && !strcmp(x->claims_reason, y->claims_reason) &&
                same_strs(&x->addresses, &y->addresses);
 }
 

@@ -104,7 +104,7 @@ class Guest:
 
     def record(self):
         """A numbered record on the second disk, written and synced before the guest answers."""
-        with socket.create_connection((self.address, RECORD_PORT), timeout=60 * lab.PATIENCE) as s:
+        with lab.connect(self.address, RECORD_PORT, 60 * lab.PATIENCE) as s:
             answer = s.makefile().readline().strip()
         expect(answer == str(self.records), f"record {self.records}: the guest answered {answer!r}")
         self.records += 1

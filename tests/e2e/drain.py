@@ -40,6 +40,7 @@ class Drain:
 
     def make(self):
         """Everything is on one node, because the other nodes take nothing new for a while."""
+        lab.guest_image()
         lab.kubectl("cordon", *others())
         try:
             for i in range(COUNT - REAL):

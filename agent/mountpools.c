@@ -259,7 +259,7 @@ int mount_pools_main(int argc, char **argv)
         m.text = buf_new(FILE_MAX);
         log_msg(LOG_INFO, "mounts pools", "file", m.file, NULL);
         for (;;) {
-                mount_pools_step(&m, mono_now().ns / 1000000);
+                mount_pools_step(&m, mono_ms(mono_now()));
                 nanosleep(&(struct timespec){.tv_nsec = TICK_MS * 1000000L}, NULL);
         }
 }

@@ -246,7 +246,7 @@ static void take_in(struct mounts *m, struct watch *w, struct probe_report *r)
 
         if (r->verdict == PROBE_OK)
                 judge(m, w, r);
-        bool changed = health_step(&w->health, &m->limits, r->verdict, now.ns / 1000000);
+        bool changed = health_step(&w->health, &m->limits, r->verdict, mono_ms(now));
         if (w->health.state == MOUNT_UNHEALTHY)
                 w->expected[0] = '\0';
         else if (r->verdict == PROBE_OK)

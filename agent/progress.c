@@ -14,7 +14,7 @@
 
 static int64_t now_ms(void)
 {
-        return mono_now().ns / 1000000;
+        return mono_ms(mono_now());
 }
 
 static int64_t figure(virTypedParameterPtr p, int n, const char *name)

@@ -55,7 +55,7 @@ static struct metric *shared_metric, *not_shared_metric;
 
 static int64_t now_ms(void)
 {
-        return mono_now().ns / 1000000 + 1; /* 0 is never */
+        return mono_ms(mono_now()) + 1; /* 0 is never */
 }
 
 /* --- a look begins */

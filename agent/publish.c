@@ -181,7 +181,7 @@ static struct json *build(struct publisher *p)
                 .facts = p->facts,
                 .kept = p->kept,
                 .starts = p->a->starts,
-                .mono_ms = mono_ms_between((struct mono){0}, mono_now()),
+                .mono_ms = mono_ms(mono_now()),
                 .entries = entries,
                 .nentries = n,
                 .synced = synced,

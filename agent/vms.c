@@ -25,7 +25,7 @@ static struct metric *retries_metric;
 
 static int64_t now_ms(void)
 {
-        return mono_now().ns / 1000000;
+        return mono_ms(mono_now());
 }
 
 /* --- what one VM's domain needs */

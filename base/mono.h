@@ -9,6 +9,11 @@ struct mono {
 };
 
 struct mono mono_now(void);
+/* Since some moment that is the same for this machine until it is booted again. */
+static inline int64_t mono_ms(struct mono t)
+{
+        return t.ns / 1000000;
+}
 static inline int64_t mono_ms_between(struct mono from, struct mono to)
 {
         return (to.ns - from.ns) / 1000000;

@@ -249,6 +249,7 @@ class Semantics:
         told = f"100 patches in {sum(stood):.1f} s, at most {1000 * max(stood):.0f} ms apart, {long} of them long"
         expect(long < 10, f"no storm: {told}")
         expect(("Succeeded", "node2") in ends and len(ends) <= 1 + long, f"{told}: ended in {ends}")
+        expect(all(phase in ("Succeeded", "Cancelled") for phase, _ in ends), f"{told}: ended in {ends}")
         return [f"{told}: {len(ends)} migration{'s'[:len(ends) > 1]}, to node2"]
 
     def resized(self):

@@ -166,14 +166,14 @@ class Faults(iofaults.IoFaults):
         self.g.patch(**iofaults.anywhere())
         return [f"records: {self.g.address}, boot id {self.g.boot}"]
 
-    def of_one(self, node, breakage, word):
-        """What is said of a mount that fails on one node alone, on which no guest is."""
+    def of_one(self, node, breakage, word, wait=lambda cut, mended: 0):
+        """What is said of a mount that fails on one node alone, on which no guest is; wait: what its recovery takes besides."""
         def step():
             began = time.monotonic()
             with breakage(node):
                 yield seen(node, "Unhealthy", began, word)
             mended = time.monotonic()
-            yield seen(node, "Healthy", mended, limit=SEEN_S + backoff(began, mended))
+            yield seen(node, "Healthy", mended, limit=SEEN_S + wait(began, mended))
         return step
 
     @contextlib.contextmanager
@@ -294,7 +294,7 @@ def steps(faults):
         ("server full", faults.stops(filled, "Full")),
         ("not mounted on a node", faults.of_one("node2", unmounted, "NotMounted: nothing is mounted")),
         ("a mount that hangs, though its server answers",
-         faults.of_one("node2", hung_mount, f"though its server at {lab.SERVER} port 2049 answers")),
+         faults.of_one("node2", hung_mount, f"though its server at {lab.SERVER} port 2049 answers", backoff)),
         ("server stopped and started again", faults.server_fails("stop", "start", SEEN_S + GRACE_S)),
         ("server hung and awake again", faults.server_fails("hang", "wake", SEEN_S)),
         ("server restarted at once", faults.restarted),

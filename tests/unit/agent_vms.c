@@ -610,7 +610,7 @@ static void a_guest_left_over_is_never_resumed(void **state)
 static void stood(void)
 {
         starts_forget(s.a.starts, UID);
-        (void)starts_retry_wait_ms(s.a.starts, UID, mono_now().ns / 1000000 - 10000);
+        (void)starts_retry_wait_ms(s.a.starts, UID, mono_ms(mono_now()) - 10000);
 }
 
 /* Stopped by an I/O error at epoch 2, of which node is the owner. */

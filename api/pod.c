@@ -39,6 +39,7 @@ int pod_decode(const struct json *j, struct pod **out, struct err *e)
                         p->vm_uid = or_empty(kvs_get(notes, DROVER_UID_ANNOTATION));
                         p->migration = or_empty(kvs_get(notes, DROVER_MIGRATION_ANNOTATION));
                         p->placement = or_empty(kvs_get(notes, DROVER_PLACEMENT_ANNOTATION));
+                        p->fit = or_empty(kvs_get(notes, DROVER_FIT_ANNOTATION));
                         p->epoch = epoch_of(or_empty(kvs_get(notes, DROVER_EPOCH_ANNOTATION)));
                 }
         }

@@ -28,7 +28,7 @@ struct pod {
         const char *service_account;
         struct conditions conditions;
         /* the handle's VM from label and annotations; "" and 0 for other pods */
-        const char *vm, *vm_uid, *migration, *placement;
+        const char *vm, *vm_uid, *migration, *placement, *fit;
         int64_t epoch;
 };
 /* Failed, Succeeded and deleted pods are not alive (ANCHORS 8). */

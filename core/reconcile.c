@@ -20,7 +20,8 @@ struct rec_action *plan_add(struct plan *p, enum rec_kind kind, const char *name
                 act = &p->out->v[p->out->n++];
         else if (!p->rc)
                 p->rc = -E2BIG;
-        *act = (struct rec_action){.kind = kind, .name = name, .pin = "", .avoid = "", .why = ""};
+        *act = (struct rec_action){
+                .kind = kind, .name = name, .pin = "", .avoid = "", .fit = "", .why = ""};
         return act;
 }
 

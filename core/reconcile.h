@@ -67,9 +67,10 @@ struct rec_input {
 enum rec_kind {
         REC_ADD_FINALIZER,
         REC_REMOVE_FINALIZER,
-        REC_CREATE_POD,       /* name, epoch, migration, pin, avoid, adopts; exists already: fine */
-        REC_DELETE_POD,       /* name; gone already: fine */
-        REC_LABEL_POD,        /* name: the VM's labels, as they are now; gone already: fine */
+        REC_CREATE_POD, /* name, epoch, migration, pin, avoid, adopts; exists already: fine */
+        REC_DELETE_POD, /* name; gone already: fine */
+        REC_LABEL_POD,  /* name: the VM's labels, as they are now; gone already: fine */
+        REC_RETRY_POD,  /* name, fit: notes it, and so is scheduled anew; gone already: fine */
         REC_CREATE_MIGRATION, /* name, reason; exists already: fine */
         REC_CANCEL_MIGRATION, /* name: spec.cancel = true */
         REC_DELETE_MIGRATION, /* name */
@@ -85,6 +86,7 @@ struct rec_action {
         int64_t epoch;           /* the guest's when it runs behind this pod */
         const char *pin, *avoid; /* node names or "" */
         bool for_migration;
+        const char *fit;             /* names of nodes, "" for none */
         bool adopts;                 /* the pod stands for a guest that is at its pin already */
         enum mig_reason reason;      /* of the migration to be created */
         struct vm *vm;               /* shallow copy with the wanted status */

@@ -41,6 +41,15 @@ const char *sharing_reason(enum sharing_flaw f)
 
 /* --- what one node sees of another */
 
+/* Of a new word. One that dies after its word leaves one such behind, who lives another. */
+static void take_grant(struct sharing_track *t, const struct sharing_look *l, bool same)
+{
+        if (!l->holds || l->lock != SHARING_GRANTED)
+                t->granted = 0;
+        else
+                t->granted = same ? t->granted + 1 : 1;
+}
+
 static void take_word(struct sharing_track *t, const struct sharing_look *l, int64_t now_ms)
 {
         bool same = t->last.word && !strcmp(t->last.instance, l->instance);
@@ -51,6 +60,7 @@ static void take_word(struct sharing_track *t, const struct sharing_look *l, int
         }
         if (same && l->number == t->last.number)
                 return;
+        take_grant(t, l, same);
         t->moving |= t->seen;
         t->seen = true;
         t->backwards = false;
@@ -74,7 +84,7 @@ static enum sharing_flaw find_flaw(const struct sharing_track *t, const struct s
                 return SHARING_SILENT;
         if (c->local_locks)
                 return SHARING_LOCAL;
-        return t->last.holds && l->lock == SHARING_GRANTED ? SHARING_OPEN : SHARING_LOCKLESS;
+        return t->granted > 1 && l->lock == SHARING_GRANTED ? SHARING_OPEN : SHARING_LOCKLESS;
 }
 
 static enum sharing state_of(enum sharing_flaw f)

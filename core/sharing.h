@@ -9,6 +9,9 @@
  * as this node sees that one; a guest may move only between nodes that each say so of the other,
  * but for one that leaves failing storage: see sharing_pair.
  *
+ * A lock that is granted speaks against it only between two words that claim it: after one word its
+ * writer may have died, and its lock with it.
+ *
  * Pure: times and numbers are passed in, nothing is read.
  */
 #ifndef DROVER_CORE_SHARING_H
@@ -57,7 +60,8 @@ struct sharing_track {
         bool seen, backwards;
         bool moving;                 /* a new word has come since the first one */
         int64_t word_ms, refused_ms; /* when there was a new word, and a refusal, last; 0: never */
-        int64_t looked_ms;           /* the look taken in last */
+        unsigned granted;  /* new words in a row that claim the lock, which was granted to us */
+        int64_t looked_ms; /* the look taken in last */
         enum sharing state;
         enum sharing_flaw flaw;
         bool locks;

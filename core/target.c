@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define SENTENCES_MAX 5   /* nodes named in a condition */
+#define SENTENCES_MAX 5   /* nodes named in a condition, or in the note of a pod */
 #define UNFIT_MAX_S   60  /* for a target that was chosen, and that time may mend */
 #define CLAIMS_MAX_S  180 /* for its kubelet to attach and mount volumes */
 
@@ -283,6 +283,32 @@ static bool has_no_room(struct move *mv, const struct pod *pod)
         return true;
 }
 
+/* The first of those that preflight finds fit, "" when there are none. */
+static const char *fit_nodes(struct move *mv)
+{
+        const char *text = "";
+        size_t named = 0;
+
+        for (size_t i = 0; i < mv->m->status.nverdicts && named < SENTENCES_MAX; i++)
+                if (mv->m->status.verdicts[i].rule == PREFLIGHT_OK)
+                        text = plan_text(mv->p, "%s%s%s", text, named++ ? "," : "",
+                                         mv->m->status.verdicts[i].node);
+        return text;
+}
+
+/*
+ * The scheduler tries a pod again when it hears of something that may mend what kept it, and it
+ * does not watch our hosts: that two nodes have become proven to share a pool, say, it would find
+ * out after five minutes. A change of the pod itself is always heard.
+ */
+static void retry_for_fit_nodes(struct move *mv, const struct pod *pod)
+{
+        const char *fit = fit_nodes(mv);
+
+        if (strcmp(pod->fit, fit) != 0)
+                plan_add(mv->p, REC_RETRY_POD, pod->meta.name)->fit = fit;
+}
+
 /* Its pod waits for the scheduler; who has no node to go to does not keep others waiting. */
 static void await_node(struct move *mv, const struct pod *pod)
 {
@@ -291,6 +317,7 @@ static void await_node(struct move *mv, const struct pod *pod)
         if (c && !strcmp(c->status, "False")) {
                 give_back_permit(mv);
                 judge_candidates(mv);
+                retry_for_fit_nodes(mv, pod);
                 move_say(mv, no_node(mv, c->message));
                 unschedulable(mv, "Unschedulable");
         } else if (has_permit(mv)) {

@@ -28,6 +28,8 @@
         "drover.dev/migration" /* on target pods: the migration's name */
 #define DROVER_PLACEMENT_ANNOTATION                                                                \
         "drover.dev/placement" /* on handle pods: hash of the placement they were made for */
+#define DROVER_FIT_ANNOTATION                                                                      \
+        "drover.dev/fit-nodes" /* on a move's pod that waits: who is fit by preflight's rules */
 #define DROVER_RUNNING_GATE     "drover.dev/domain-running" /* readiness gate of handle pods */
 #define DROVER_FINALIZER        "drover.dev/vm"
 #define DROVER_HYPERVISOR_LABEL "drover.dev/hypervisor" /* node label "true", set by the agent */

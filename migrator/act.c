@@ -332,13 +332,13 @@ static int create_pod(struct doing *d, const struct rec_action *act, struct err 
         return pod ? create(d, &KUBE_PODS, d->actor->world->pods, pod, e) : no_memory(e);
 }
 
-static int label_pod(struct doing *d, const char *name, struct err *e)
+static int patch_pod(struct doing *d, const struct rec_action *act, struct err *e)
 {
         struct arena *a autoarena = arena_new(4096);
         struct kube_store *store = d->actor->world->pods;
         struct json *patch autojson = NULL, *answer autojson = NULL;
         struct kube_ref *ref autoref = NULL;
-        const char *key = a ? arena_printf(a, "%s/%s", d->vm->meta.ns, name) : NULL;
+        const char *key = a ? arena_printf(a, "%s/%s", d->vm->meta.ns, act->name) : NULL;
         int rc;
 
         if (!key)
@@ -346,10 +346,11 @@ static int label_pod(struct doing *d, const char *name, struct err *e)
         ref = kube_store_get(store, key);
         if (!ref)
                 return 0;
-        patch = handle_labels(d->vm, kube_ref_object(ref));
+        patch = act->kind == REC_LABEL_POD ? handle_labels(d->vm, kube_ref_object(ref))
+                                           : handle_fit(act->fit);
         if (!patch)
                 return no_memory(e);
-        rc = kube_patch(client(d), &KUBE_PODS, d->vm->meta.ns, name, NULL, patch, &answer, e);
+        rc = kube_patch(client(d), &KUBE_PODS, d->vm->meta.ns, act->name, NULL, patch, &answer, e);
         if (rc == -ENOENT)
                 return 0;
         if (rc == 0)
@@ -427,7 +428,8 @@ static int act_one(struct doing *d, const struct rec_action *act, struct err *e)
         case REC_DELETE_POD:
                 return delete (d, &KUBE_PODS, w->pods, act->name, e);
         case REC_LABEL_POD:
-                return label_pod(d, act->name, e);
+        case REC_RETRY_POD:
+                return patch_pod(d, act, e);
         case REC_CREATE_MIGRATION:
                 return create_migration(d, act, e);
         case REC_CANCEL_MIGRATION:

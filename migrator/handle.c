@@ -60,6 +60,17 @@ struct json *handle_labels(const struct vm *vm, const struct pod *pod)
         return NULL;
 }
 
+struct json *handle_fit(const char *fit)
+{
+        struct json *patch = json_new_object();
+        struct json *notes = json_object_at(json_object_at(patch, "metadata"), "annotations");
+
+        if (json_set_str(notes, DROVER_FIT_ANNOTATION, fit))
+                return patch;
+        json_free(patch);
+        return NULL;
+}
+
 static int metadata(struct json *pod, const struct vm *vm, const struct rec_action *act)
 {
         struct json *meta = json_object_at(pod, "metadata");

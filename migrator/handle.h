@@ -15,5 +15,7 @@ struct json *handle_pod(const struct vm *vm, const struct rec_action *act, const
 
 /* The merge patch that gives the pod the VM's labels of now. NULL when out of memory. */
 struct json *handle_labels(const struct vm *vm, const struct pod *pod);
+/* The merge patch that notes the fit nodes of a REC_RETRY_POD action. NULL when out of memory. */
+struct json *handle_fit(const char *fit);
 
 #endif

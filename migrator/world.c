@@ -208,6 +208,22 @@ static bool same_mounts(const struct host *x, const struct host *y)
         return x->nmounts == y->nmounts;
 }
 
+/* With whom each of its mounts is known to be shared; by name, as agents tell it. */
+static bool same_peers(const struct host *x, const struct host *y)
+{
+        for (size_t i = 0; i < x->nmounts && i < y->nmounts; i++) {
+                const struct host_mount *a = &x->mounts[i], *b = &y->mounts[i];
+
+                if (a->nshared_with != b->nshared_with)
+                        return false;
+                for (size_t k = 0; k < a->nshared_with; k++)
+                        if (a->shared_with[k].state != b->shared_with[k].state ||
+                            strcmp(a->shared_with[k].node, b->shared_with[k].node) != 0)
+                                return false;
+        }
+        return x->nmounts == y->nmounts;
+}
+
 static bool same_readiness(const struct host *x, const struct host *y)
 {
         const struct condition *a = condition_get(&x->conditions, "Ready");
@@ -235,6 +251,8 @@ static void on_host(void *ctx, const void *before, const void *after)
         queue_changed_domains(ctx, was, is);
         if (!was || !is || !same_host(was, is))
                 node_changed(w, (is ? is : was)->meta.name);
+        else if (!same_peers(was, is))
+                w->nodes_changed = true;
 }
 
 static bool same_kvs(const struct kvs *x, const struct kvs *y)
@@ -433,9 +451,15 @@ static void liveness_changed(void *ctx, const char *node)
 
 static void wake_waiting(struct world *w, struct mono now)
 {
-        if (!w->nodes_changed || (w->woken.ns && mono_ms_between(w->woken, now) < WORLD_WAKE_MS))
+        if (!w->nodes_changed)
+                return;
+        if (!w->changed.ns)
+                w->changed = now;
+        if (mono_ms_between(w->changed, now) < WORLD_HEARD_MS ||
+            (w->woken.ns && mono_ms_between(w->woken, now) < WORLD_WAKE_MS))
                 return;
         w->woken = now;
+        w->changed = (struct mono){0};
         w->nodes_changed = false; /* before the look: what changes now counts for the next one */
         kube_store_each(w->migrations, queue_waiting, w);
         kube_store_each(w->vms, queue_ailing, w);

@@ -19,6 +19,8 @@ struct heartbeats;
 
 /* Moves that wait for any node to suit them are looked at again at most so often. */
 #define WORLD_WAKE_MS 10000
+/* ... and so long after the change: who is asked then, the extender, is to have heard of it too. */
+#define WORLD_HEARD_MS 500
 /*
  * Whatever events bring or fail to bring, each VM is looked at once in WORLD_SLICES times
  * WORLD_SLICE_MS, which is ten minutes: the VMs fall into slices, and their turns are that far
@@ -41,7 +43,8 @@ struct world {
         struct kube_watch *watches[8];
 
         _Atomic bool nodes_changed; /* in what those that wait for one may care about */
-        struct mono woken;          /* these have last been, the rest is world_tick's own too */
+        struct mono changed;        /* a tick has seen that first; 0: none has. Like the rest, */
+        struct mono woken;          /* and when these have last been, world_tick's own */
         struct mono resynced;       /* the last slice */
         unsigned slice;             /* the next one */
 };

@@ -1331,6 +1331,37 @@ static void test_unsatisfiable_names_each_node(void **state)
         assert_int_equal(w.vm.status.phase, VM_RUNNING);
 }
 
+/* It has the scheduler try again when other nodes are fit than when it did last. */
+static void test_fit_nodes_are_noted_on_the_pod(void **state)
+{
+        static struct condition unscheduled = {"PodScheduled", "False", "Unschedulable",
+                                               "node2: pool-apart", 0};
+        const struct rec_action *retry;
+        struct pod *p;
+
+        (void)state;
+        running();
+        want_zone("b");
+        play();
+        p = pod("drover-move-demo-1-1");
+        p->conditions = (struct conditions){&unscheduled, 1};
+        p->fit = "";
+        w.hosts[1].mounts[0].health = MOUNT_UNHEALTHY;
+        run();
+        assert_null(find(REC_RETRY_POD, NULL));
+        w.hosts[1].mounts[0].health = MOUNT_HEALTHY;
+        run();
+        retry = find(REC_RETRY_POD, "drover-move-demo-1-1");
+        assert_non_null(retry);
+        assert_string_equal(retry->fit, "node2");
+        p->fit = "node2";
+        run();
+        assert_null(find(REC_RETRY_POD, NULL));
+        w.hosts[1].mounts[0].health = MOUNT_UNHEALTHY;
+        run();
+        assert_string_equal(find(REC_RETRY_POD, NULL)->fit, "");
+}
+
 static void test_emulated_guests_are_warned_of(void **state)
 {
         (void)state;
@@ -1606,6 +1637,7 @@ int main(void)
                 T(test_uncordon_stops_no_copy),
                 T(test_eviction_without_cordon_goes_on),
                 T(test_unsatisfiable_names_each_node),
+                T(test_fit_nodes_are_noted_on_the_pod),
                 T(test_emulated_guests_are_warned_of),
                 T(test_preflight_refuses),
                 T(test_permit_is_waited_for),

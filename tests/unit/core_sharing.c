@@ -91,6 +91,22 @@ static void a_synced_copy_is_never_shared(void **state)
         assert_false(s.t.locks);
 }
 
+/* An agent that dies between its word and our look leaves a claimed lock that nobody holds. */
+static void a_dead_holder_refutes_nothing(void **state)
+{
+        struct scene s = scene();
+        struct sharing_look l = G(1);
+
+        (void)state;
+        PLAY(&s, "SSSSS????", R(1), R(2), G(3), G(3), G(3), G(3), G(3), G(3), G(3));
+        /* nor does its successor, before it has had time to be looked at twice */
+        strcpy(l.instance, "b");
+        PLAY(&s, "?", l);
+        l.number++;
+        l.lock = SHARING_REFUSED;
+        PLAY(&s, "S", l);
+}
+
 /* Of one that was shared and is a copy from some moment on: for so long as evidence counts. */
 static void evidence_ages(void **state)
 {
@@ -325,6 +341,7 @@ int main(void)
                 cmocka_unit_test(shared_at_once),
                 cmocka_unit_test(told_only_of_changes),
                 cmocka_unit_test(a_synced_copy_is_never_shared),
+                cmocka_unit_test(a_dead_holder_refutes_nothing),
                 cmocka_unit_test(evidence_ages),
                 cmocka_unit_test(a_silent_node_is_unknown),
                 cmocka_unit_test(a_word_that_goes),

@@ -174,6 +174,16 @@ static void changed_labels_reach_the_pod(void **state)
         assert_json_equal(patch, want);
 }
 
+static void fit_nodes_are_an_annotation(void **state)
+{
+        (void)state;
+        autojson struct json *patch = handle_fit("n1,n2");
+        autojson struct json *want =
+                json_of("{'metadata':{'annotations':{'drover.dev/fit-nodes':'n1,n2'}}}");
+
+        assert_json_equal(patch, want);
+}
+
 /* A container must use a volume for the kubelet to mount it; this one can do nothing with it. */
 static void claims_are_mounted_for_the_pod(void **state)
 {
@@ -212,6 +222,7 @@ int main(void)
                 cmocka_unit_test(a_pod_that_adopts_a_guest_needs_no_neighbours),
                 cmocka_unit_test(labels_are_copied_but_for_our_own),
                 cmocka_unit_test(changed_labels_reach_the_pod),
+                cmocka_unit_test(fit_nodes_are_an_annotation),
                 cmocka_unit_test(claims_are_mounted_for_the_pod),
         };
 

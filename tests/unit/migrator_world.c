@@ -334,6 +334,7 @@ static void a_storm_wakes_who_waits_now_and_then(void **state)
         (void)state;
         three_vms();
         scene.resynced = mono_add_ms(now, 3600000);
+        scene.woken = scene.changed = (struct mono){0};
         for (int second = 0; second < 60; second++) {
                 put(scene.nodes, node_json("n3", second));
                 nobody_woken();
@@ -353,6 +354,46 @@ static void a_storm_wakes_who_waits_now_and_then(void **state)
         now = mono_add_ms(now, WORLD_WAKE_MS);
         world_tick(&scene, now);
         nobody_woken();
+}
+
+static void put_peer(const char *state)
+{
+        struct json *h = host_json("n3", 0, 0, "");
+
+        json_set(json_mut(h, "status"), "mounts",
+                 object("[{'pool':'default','health':'Healthy','sharedWith':[{'node':'n4',"
+                        "'state':'%s'}]}]",
+                        state));
+        put(scene.hosts, h);
+}
+
+/* That two nodes are known to share a pool may be what a move waits for; the extender, who is asked
+ * then, has heard of it by that time. */
+static void proof_of_sharedness_wakes_who_waits(void **state)
+{
+        struct mono now = mono_add_ms((struct mono){1}, 3 * WORLD_WAKE_MS);
+        bool found;
+
+        (void)state;
+        three_vms();
+        put_peer("NotShared");
+        scene.resynced = mono_add_ms(now, 3600000);
+        world_tick(&scene, now);
+        now = mono_add_ms(now, WORLD_HEARD_MS);
+        world_tick(&scene, now);
+        now = mono_add_ms(now, WORLD_WAKE_MS);
+        (void)woken("", &found);
+        put_peer("NotShared");
+        world_tick(&scene, mono_add_ms(now, WORLD_WAKE_MS));
+        nobody_woken();
+        put_peer("Shared");
+        world_tick(&scene, now);
+        now = mono_add_ms(now, WORLD_HEARD_MS - 1);
+        world_tick(&scene, now);
+        nobody_woken();
+        world_tick(&scene, mono_add_ms(now, 1));
+        (void)woken("c", &found);
+        assert_true(found);
 }
 
 static void everybody_has_a_turn(void **state)
@@ -442,6 +483,7 @@ int main(void)
                 T(what_is_told_of_a_guest_wakes_its_vm),
                 T(a_snapshot_in_its_disks_wakes_its_vm),
                 T(a_storm_wakes_who_waits_now_and_then),
+                T(proof_of_sharedness_wakes_who_waits),
                 T(everybody_has_a_turn),
                 T(a_claim_has_one_vm),
         };

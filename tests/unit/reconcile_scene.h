@@ -193,6 +193,7 @@ static inline struct pod *add_pod(const struct rec_action *act)
                           .vm_uid = "demo",
                           .migration = "",
                           .placement = hash[w.npods],
+                          .fit = "",
                           .epoch = act->epoch};
         return p;
 }

@@ -2,6 +2,7 @@
 
 #include "api/codec.h"
 #include "base/log.h"
+#include "core/preflight.h"
 #include "migrator/images.h"
 #include "migrator/metrics.h"
 #include "migrator/snapshots.h"
@@ -224,6 +225,18 @@ static bool same_peers(const struct host *x, const struct host *y)
         return x->nmounts == y->nmounts;
 }
 
+/* In what else a move that seeks a target chooses it by: such moves are looked at now and then. */
+static bool same_offer(const struct host *x, const struct host *y)
+{
+        return same_peers(x, y) && same_strs(&x->bridges, &y->bridges) &&
+               same_strs(&x->cpu_models, &y->cpu_models) &&
+               same_strs(&x->machine_types, &y->machine_types) &&
+               !strcmp(x->cannot_receive, y->cannot_receive) &&
+               !memcmp(&x->capacity, &y->capacity, sizeof(x->capacity)) &&
+               !memcmp(&x->used, &y->used, sizeof(x->used)) &&
+               (x->resolve_ms >= PREFLIGHT_RESOLVE_MS) == (y->resolve_ms >= PREFLIGHT_RESOLVE_MS);
+}
+
 static bool same_readiness(const struct host *x, const struct host *y)
 {
         const struct condition *a = condition_get(&x->conditions, "Ready");
@@ -251,7 +264,7 @@ static void on_host(void *ctx, const void *before, const void *after)
         queue_changed_domains(ctx, was, is);
         if (!was || !is || !same_host(was, is))
                 node_changed(w, (is ? is : was)->meta.name);
-        else if (!same_peers(was, is))
+        else if (!same_offer(was, is))
                 w->nodes_changed = true;
 }
 

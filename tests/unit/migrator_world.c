@@ -356,44 +356,53 @@ static void a_storm_wakes_who_waits_now_and_then(void **state)
         nobody_woken();
 }
 
-static void put_peer(const char *state)
+static void put_n3(const char *status)
 {
-        struct json *h = host_json("n3", 0, 0, "");
-
-        json_set(json_mut(h, "status"), "mounts",
-                 object("[{'pool':'default','health':'Healthy','sharedWith':[{'node':'n4',"
-                        "'state':'%s'}]}]",
-                        state));
-        put(scene.hosts, h);
+        put(scene.hosts, object("{'metadata':{'name':'n3','resourceVersion':'%lld'},"
+                                "'status':{'outbound':%lld%s}}",
+                                (long long)next_rv(), (long long)next_rv(), status));
 }
 
-/* That two nodes are known to share a pool may be what a move waits for; the extender, who is asked
- * then, has heard of it by that time. */
-static void proof_of_sharedness_wakes_who_waits(void **state)
+/* Nobody but who waits is woken, when the extender, who is asked then, has heard of it, too. */
+static void what_a_move_may_wait_for_wakes_it(void **state)
 {
-        struct mono now = mono_add_ms((struct mono){1}, 3 * WORLD_WAKE_MS);
+        static const char *const WORDS[] = {
+                "",
+                ",'mounts':[{'pool':'default','sharedWith':[{'node':'n4','state':'NotShared'}]}]",
+                ",'mounts':[{'pool':'default','sharedWith':[{'node':'n4','state':'Shared'}]}]",
+                ",'mounts':[{'pool':'default','sharedWith':[{'node':'n5','state':'Shared'}]}]",
+                ",'bridges':['br0']",
+                ",'cpuModels':['EPYC']",
+                ",'machineTypes':['q35']",
+                ",'cannotReceive':'no certificate'",
+                ",'capacity':{'memory':4096}",
+                ",'used':{'memory':4096}",
+                ",'resolveMs':60000",
+        };
+        struct mono now = mono_add_ms((struct mono){1}, WORLD_WAKE_MS);
         bool found;
 
         (void)state;
         three_vms();
-        put_peer("NotShared");
-        scene.resynced = mono_add_ms(now, 3600000);
-        world_tick(&scene, now);
-        now = mono_add_ms(now, WORLD_HEARD_MS);
-        world_tick(&scene, now);
-        now = mono_add_ms(now, WORLD_WAKE_MS);
+        put_n3(WORDS[countof(WORDS) - 1]);
         (void)woken("", &found);
-        put_peer("NotShared");
-        world_tick(&scene, mono_add_ms(now, WORLD_WAKE_MS));
-        nobody_woken();
-        put_peer("Shared");
-        world_tick(&scene, now);
-        now = mono_add_ms(now, WORLD_HEARD_MS - 1);
-        world_tick(&scene, now);
-        nobody_woken();
-        world_tick(&scene, mono_add_ms(now, 1));
-        (void)woken("c", &found);
-        assert_true(found);
+        for (size_t i = 0; i < countof(WORDS); i++) {
+                now = mono_add_ms(now, 2 * WORLD_WAKE_MS);
+                scene.resynced = mono_add_ms(now, 3600000);
+                scene.nodes_changed = false;
+                scene.changed = (struct mono){0};
+                put_n3(WORDS[i]);
+                world_tick(&scene, now);
+                world_tick(&scene, mono_add_ms(now, WORLD_HEARD_MS - 1));
+                nobody_woken();
+                world_tick(&scene, mono_add_ms(now, WORLD_HEARD_MS));
+                (void)woken("c", &found);
+                assert_true(found);
+                put_n3(WORDS[i]);
+                world_tick(&scene, mono_add_ms(now, WORLD_WAKE_MS + WORLD_HEARD_MS));
+                world_tick(&scene, mono_add_ms(now, WORLD_WAKE_MS + 2 * WORLD_HEARD_MS));
+                nobody_woken();
+        }
 }
 
 static void everybody_has_a_turn(void **state)
@@ -483,7 +492,7 @@ int main(void)
                 T(what_is_told_of_a_guest_wakes_its_vm),
                 T(a_snapshot_in_its_disks_wakes_its_vm),
                 T(a_storm_wakes_who_waits_now_and_then),
-                T(proof_of_sharedness_wakes_who_waits),
+                T(what_a_move_may_wait_for_wakes_it),
                 T(everybody_has_a_turn),
                 T(a_claim_has_one_vm),
         };

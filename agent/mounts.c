@@ -51,6 +51,8 @@ struct mounts {
 static struct metric *healthy_metric, *latency_metric, *bytes_metric, *inodes_metric, *stuck_metric,
         *probes_metric;
 
+/* Once: the threads of all that were started before use them. */
+static pthread_once_t registered = PTHREAD_ONCE_INIT;
 static void register_metrics(void)
 {
         static const double BOUNDS[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
@@ -415,7 +417,7 @@ int mounts_start(const struct agent_config *c, void (*changed)(void *ctx), void 
                         mounts_free(m);
                 return err_set(e, -ENOMEM, "out of memory or of descriptors");
         }
-        register_metrics();
+        pthread_once(&registered, register_metrics);
         m->changed = changed;
         m->ctx = ctx;
         *out = m;

@@ -53,6 +53,16 @@ struct proofs {
 
 static struct metric *shared_metric, *not_shared_metric;
 
+static pthread_once_t registered = PTHREAD_ONCE_INIT;
+static void register_metrics(void)
+{
+        shared_metric =
+                metric_gauge("drover_mount_shared_nodes",
+                             "Other nodes with which the pool is proven to be shared.", "pool");
+        not_shared_metric = metric_gauge("drover_mount_not_shared_nodes",
+                                         "Other nodes known not to see the same pool.", "pool");
+}
+
 static int64_t now_ms(void)
 {
         return mono_ms(mono_now()) + 1; /* 0 is never */
@@ -396,11 +406,7 @@ int proofs_start(const struct agent_config *c, struct mounts *m, void (*changed)
                 p->pools[i].pool = &c->pools[i];
         hex_random(p->instance, (SHARING_INSTANCE_MAX - 1) / 2);
         pthread_mutex_init(&p->lock, NULL);
-        shared_metric =
-                metric_gauge("drover_mount_shared_nodes",
-                             "Other nodes with which the pool is proven to be shared.", "pool");
-        not_shared_metric = metric_gauge("drover_mount_not_shared_nodes",
-                                         "Other nodes known not to see the same pool.", "pool");
+        pthread_once(&registered, register_metrics);
         p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         int rc = p->wake < 0 ? -errno : -pthread_create(&p->thread, NULL, prove, p);
         if (rc) {

@@ -6,6 +6,7 @@ import re
 
 import faults
 import guest
+import iofaults
 import lab
 from guest import Guest
 from lab import at, condition, expect
@@ -228,6 +229,59 @@ class Device(Shared):
         return lines
 
 
+class Failing:
+    """A claim on a small file system of its own, which is filled up under the guest. The pools are well all the while."""
+
+    name, node, records = "failing", "node1", 8  # these fill what the guest writes at once, a page
+
+    def __init__(self):
+        self.image, self.path, self.filler = lab.LAB / "failing.img", f"{IN_NODE}/failing", f"{IN_NODE}/failing/filler"
+        self.g = None
+
+    def make(self):
+        lab.guest_image()
+        removed(self.name)
+        folder(self.name)
+        self.image.unlink(missing_ok=True)
+        lab.run("truncate", "-s", "24M", self.image)
+        lab.run("mkfs.ext4", "-q", "-b", "1024", "-m", "0", self.image)
+        lab.node_exec(self.node, "mount", "-o", "loop", self.image, self.path)
+        lab.apply(volume(self.name, "ReadWriteOnce", local(self.path), size="16Mi"))
+        lab.apply(claim(self.name, "ReadWriteOnce", size="16Mi"))
+        self.g = Guest(self.name, self.node, disks=[{"name": "root", "image": {"name": "guest"}}, disk(self.name)])
+        for _ in range(self.records):
+            self.g.record()
+
+    def stands_still(self):
+        """And nothing else does: no node is unhealthy, nothing moves."""
+        lab.node_exec(self.node, "dd", "if=/dev/zero", f"of={self.filler}", "bs=1024", check=False)
+        record = iofaults.Record(self.g)
+        vm = self.g.watch(lambda v: at(v, "status.phase") == "Paused" and condition(v, "StorageHealthy").get("status") == "False",
+                          30, "Paused, its storage unhealthy")
+        host = lab.get("vmhost", self.node, namespace="")
+        expect(condition(host, "StorageHealthy").get("status") == "True", f"its node: {condition(host, 'StorageHealthy')}")
+        lab.wait_for(lambda: iofaults.host_domain(self.g, self.node).get("retries", 0) >= 2, 60, "tried again, in vain", 0.5)
+        record.waits()
+        lab.node_exec(self.node, "rm", self.filler)
+        record.acknowledged()
+        self.g.watch(lambda v: at(v, "status.phase") == "Running" and condition(v, "StorageHealthy").get("status") == "True",
+                     60, "Running, its storage healthy")
+        self.g.same()
+        expect(not self.g.migrations(), "it was moved")
+        return [f"{at(vm, 'status.reason')}; {condition(vm, 'StorageHealthy').get('message')}"]
+
+    def ends(self):
+        records = self.g.records
+        self.g.delete()
+        for n in range(records):
+            block = lab.node_exec(self.node, "dd", f"if={self.path}/disk.img", "bs=512", f"skip={n}", "count=1")
+            expect(block.startswith(f"record {n} "), f"record {n} is lost: the disk has {block[:20]!r}")
+        removed(self.name)
+        lab.node_exec(self.node, "umount", self.path)
+        self.image.unlink()
+        return [f"{records} records"]
+
+
 class Kept:
     """A claim for one node alone, which is missing at first."""
 
@@ -290,7 +344,7 @@ class Kept:
 
 
 def steps():
-    files, device, kept = Files(), Device(), Kept()
+    files, device, failing, kept = Files(), Device(), Failing(), Kept()
     return [("claims: " + title, step) for title, step in [
         ("a guest with a disk that is made in one", files.make),
         ("it moves, and the disk with it", files.moves),
@@ -300,6 +354,9 @@ def steps():
         ("it moves, and the device with it", device.moves),
         ("its pod is deleted, libvirtd restarted: it runs on, and stays until it is restarted", device.adopted),
         ("deleted with its VM: the device stays, and every record", device.ends),
+        ("a guest with one that has little room", failing.make),
+        ("it fails: the guest stands still, is tried again, and runs on", failing.stands_still),
+        ("deleted with its VM: every record is there", failing.ends),
         ("one that is missing is waited for", kept.waits),
         ("it is no other VM's", kept.taken),
         ("one for a single node keeps its guest there", kept.stays),

@@ -161,7 +161,7 @@ const char *health_verdict(const struct health *h)
                 return "NotProbedYet";
         if (h->state == MOUNT_HEALTHY)
                 return RESULTS[PROBE_OK].name;
-        return h->last == PROBE_OK ? "Recovering" : probe_result_name(h->last);
+        return h->last == PROBE_OK ? HEALTH_RECOVERING : probe_result_name(h->last);
 }
 
 int health_needed(const struct health *h, const struct health_limits *l)

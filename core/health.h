@@ -77,7 +77,9 @@ enum probe_result health_judge(const struct health_limits *l, int64_t latency_us
 bool health_step(struct health *h, const struct health_limits *l, enum probe_result r,
                  int64_t now_ms);
 
-/* "NotProbedYet", "Healthy", "Recovering", or the word for what is wrong. */
+/* "NotProbedYet", "Healthy", "Recovering" (unhealthy, and the last probe went well), or the word
+ * for what is wrong. */
+#define HEALTH_RECOVERING "Recovering"
 const char *health_verdict(const struct health *h);
 
 /* Good results in a row that an unhealthy mount still needs; 0 when it is not unhealthy. */

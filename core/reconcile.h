@@ -120,8 +120,9 @@ bool rec_ailing(const struct rec_input *in);
 int reconcile(struct arena *a, const struct rec_input *in, struct rec_output *out);
 
 #define REC_SILENT_MS       15000 /* a heartbeat that has not changed for so long counts for nothing */
-#define REC_SETTLE_MS       500    /* a placement that has stood so long is meant */
-#define REC_AILING_MS       10000  /* beyond what makes a pool unhealthy; it may pass by itself */
+#define REC_SETTLE_MS       500   /* a placement that has stood so long is meant */
+#define REC_AILING_MS       10000 /* beyond what makes a pool unhealthy; it may pass by itself */
+#define REC_RECOVERS_MS     5000 /* between looks whether a pool that answers again has failed anew */
 #define REC_REFUGE_MS       30000  /* healthy for so long is a node that a guest flees to */
 #define REC_STUCK_RETRIES   5      /* in vain, on healthy pools: after about 90 seconds */
 #define REC_STUCK_MOVES     2      /* at most, for the sake of storage, ... */

@@ -8,6 +8,7 @@
  * So a guest that stands still there, whatever is tried, is moved as well; once in a while only,
  * since it may be the files themselves.
  */
+#include "core/health.h"
 #include "core/plan.h"
 #include "core/preflight.h"
 
@@ -79,7 +80,10 @@ static int64_t left_us(const struct plan *p, const struct vm *vm)
 
         if (!c || strcmp(c->status, "False") != 0)
                 return -1;
-        if (ailing_pool(vm, owner))
+        const struct host_mount *m = ailing_pool(vm, owner);
+        if (m && !strcmp(m->verdict, HEALTH_RECOVERING)) /* no reason to flee it any more */
+                return REC_RECOVERS_MS * 1000;
+        if (m)
                 return rest_us(c->since_us, REC_AILING_MS, p->in->now_us);
         return stands_still(p, owner) >= REC_STUCK_RETRIES ? moved_us(p->in) : -1;
 }

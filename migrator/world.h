@@ -43,10 +43,11 @@ struct world {
         struct kube_watch *watches[8];
 
         _Atomic bool nodes_changed; /* in what those that wait for one may care about */
-        struct mono changed;        /* a tick has seen that first; 0: none has. Like the rest, */
-        struct mono woken;          /* and when these have last been, world_tick's own */
-        struct mono resynced;       /* the last slice */
-        unsigned slice;             /* the next one */
+        /* world_tick's own */
+        struct mono changed;  /* a tick has seen that first; 0: none has */
+        struct mono woken;    /* those that wait have last been */
+        struct mono resynced; /* the last slice */
+        unsigned slice;       /* the next one */
 };
 
 /* Makes it, empty, without any watch; world_stop frees it, also after a failure. */

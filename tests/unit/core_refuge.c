@@ -1,9 +1,11 @@
 /* Guests whose storage fails on their node: who is moved, when, and what is said of it. */
+#include "core/health.h"
 #include "tests/unit/reconcile_scene.h"
 
 static void ails(int i)
 {
         w.mounts[i].health = MOUNT_UNHEALTHY;
+        w.mounts[i].verdict = "ReadOnly";
         w.mounts[i].reason = "cannot write: Read-only file system";
 }
 
@@ -46,6 +48,23 @@ static void fled(void)
         ails(0);
         play();
         later(REC_AILING_MS);
+        assert_int_equal(w.nmigs, 1);
+}
+
+/* A pool that answers again is seen by its proofs at once, and healthy a little later. */
+static void test_stays_while_its_pool_recovers(void **state)
+{
+        (void)state;
+        running();
+        ails(0);
+        play();
+        w.mounts[0].verdict = HEALTH_RECOVERING;
+        later(REC_AILING_MS);
+        assert_int_equal(w.nmigs, 0);
+        assert_false(ailing());
+        assert_in_range(w.out.again_ms, 1, REC_RECOVERS_MS + 1);
+        w.mounts[0].verdict = "ReadOnly";
+        later(REC_RECOVERS_MS);
         assert_int_equal(w.nmigs, 1);
 }
 
@@ -395,6 +414,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 T(test_fails_on_its_node_alone),
+                T(test_stays_while_its_pool_recovers),
                 T(test_fails_everywhere),
                 T(test_recovering_is_no_refuge),
                 T(test_another_directory_is_no_refuge),

@@ -59,6 +59,7 @@ static inline void make_host(int i)
         struct host *h = &w.hosts[i];
 
         w.mounts[i] = (struct host_mount){.pool = "default",
+                                          .verdict = "Healthy",
                                           .path = "/p",
                                           .reason = "",
                                           .identity = "same",

@@ -120,6 +120,10 @@ class Guest:
             content = raw.read_bytes()
         finally:
             raw.unlink()
+        self.records_are_in(content)
+
+    def records_are_in(self, content):
+        """Every record that was answered stands in these bytes of its disk."""
         for n in range(self.records):
             block = content[512 * n:512 * n + 512]
             expect(block.startswith(f"record {n} ".encode()), f"record {n} is lost: the disk has {block[:20]!r}")
